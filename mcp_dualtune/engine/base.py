@@ -1,0 +1,106 @@
+"""What an engine is: ranks fixed options, or generates under a grammar, each under one adapter.
+
+An engine knows token ids and adapters. It knows nothing of tools, servers or JSON: `prompting` owns those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Protocol
+
+from mcp_dualtune.types import AdapterRef
+
+Tokens = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """Score every option as the continuation of one prompt."""
+
+    prompt: Tokens
+    options: tuple[Tokens, ...]
+    """Each option's full token ids, end-of-answer token included, so that no option is a prefix of another."""
+    adapter: AdapterRef | None = None
+    stable: int = 0
+    """How many leading prompt tokens stay equal between requests (tool lists): what the prefix cache should keep."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Exact scores of all options."""
+
+    log_probabilities: tuple[float, ...]
+    """Per option, natural log of its probability among the options (they sum to 1 after exp). Not yet calibrated."""
+    cached_tokens: int
+    """Prompt tokens whose keys and values came from the cache."""
+    ms: float
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """Decode greedily under a grammar until it is complete."""
+
+    prompt: Tokens
+    grammar: str | None
+    """llguidance Lark text; None decodes freely until the end token."""
+    adapter: AdapterRef | None = None
+    stable: int = 0
+    max_tokens: int = 512
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What was generated."""
+
+    tokens: Tokens
+    """Generated ids without the end token."""
+    text: str
+    """`tokens` decoded, special tokens kept as their text."""
+    probabilities: tuple[float, ...]
+    """Probability of each token that the model really chose (forced tokens are left out), after masking."""
+    complete: bool
+    """False when `max_tokens` ended it first: the text may be cut."""
+    cached_tokens: int
+    model_calls: int
+    ms: float
+
+
+class Engine(Protocol):
+    """One base model with switchable adapters. Not thread-safe: `worker.EngineWorker` is its only caller in serving."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 hex that identifies the base weights; adapters name it in their manifests."""
+        ...
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Hugging Face fast tokenizer of the base model."""
+        ...
+
+    @property
+    def context_length(self) -> int:
+        """Longest prompt plus answer, in tokens."""
+        ...
+
+    def rank(self, request: RankRequest, cancel: Event | None = None) -> Ranking:
+        """Score all options.
+
+        Raises:
+            PromptTooLong: prompt plus longest option exceed `context_length`.
+            AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set.
+        """
+        ...
+
+    def generate(self, request: GenerationRequest, cancel: Event | None = None) -> Completion:
+        """Decode greedily; the grammar can never be left.
+
+        Raises:
+            GrammarError: the grammar text is invalid or allows no token.
+            PromptTooLong: the prompt leaves no room for an answer.
+            AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set between two model calls.
+        """
+        ...
