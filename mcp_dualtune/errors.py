@@ -106,3 +106,10 @@ class TrainingError(DualTuneError):
 
 class Cancelled(DualTuneError):
     """The caller went away before the answer was ready."""
+
+
+def leaf_error(error: BaseException) -> BaseException:
+    """The error inside nested groups of one: task groups wrap what went wrong in them."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

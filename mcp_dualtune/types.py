@@ -170,8 +170,10 @@ class Trajectory:
     final: Decision
     """The decision that ended the run (`finish`, `none`, `ask`), or the last `call` when a limit ended it."""
     stopped_by: str | None
-    """None for a natural end, else the limit: `steps`, `time`, `repeat`, `policy`."""
+    """None for a natural end, else the limit: `steps`, `time`, `repeat`, `policy`, or `error` after completed steps."""
     ms: float
+    note: str | None = None
+    """Why the run stopped early, in plain words; None for a natural end."""
 
 
 @dataclass(frozen=True)

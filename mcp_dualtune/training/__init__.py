@@ -1,0 +1,1 @@
+"""How the models and adapters are made; never imported while serving."""

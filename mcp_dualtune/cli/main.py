@@ -1,0 +1,117 @@
+"""The `dualtune` command: its parser, and the lazy dispatch to one module per subcommand.
+
+Each subcommand module has `add_arguments(parser)` and `run(args) -> int` and loads what is heavy inside `run` only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mcp_dualtune import __version__
+from mcp_dualtune.cli import exits
+from mcp_dualtune.errors import RequestError
+
+COMMANDS = {
+    "serve": "run as an MCP server for a client",
+    "do": "carry out a plain request",
+    "plan": "say what would be called for a request, and call nothing",
+    "tools": "list the tools of your servers, or find some",
+    "servers": "list your servers and how they are",
+    "evaluate": "measure the choices on a suite of cases",
+    "train": "train adapters for your servers",
+    "doctor": "check the installation, the config and every server",
+}
+
+
+class UsageError(RequestError):
+    """The command line is wrong."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse parser that raises instead of leaving, so that --json covers wrong options too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code; never raises and never prints a traceback unasked."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    as_json, verbose = "--json" in words, "--verbose" in words or "-v" in words
+    try:
+        args = _parser(words).parse_args(words)
+        if args.command is None:
+            _parser(words).print_help()
+            return exits.USAGE
+        _quiet(verbose)
+        return _module(args.command).run(args)  # type: ignore[no-any-return]
+    except KeyboardInterrupt:
+        print("dualtune: interrupted", file=sys.stderr)
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # The reader (such as `head`) has enough; nothing more can be written, not even while Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    except Exception as error:
+        return exits.tell(error, as_json=as_json, verbose=verbose)
+
+
+def _module(command: str):  # type: ignore[no-untyped-def]
+    return importlib.import_module(f"mcp_dualtune.cli.{command}")
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser; only the subcommands that stand in `words` are filled in, the others are just named."""
+    parser = _Parser(
+        prog="dualtune",
+        description="A plain request in, one checked tool call on your own MCP servers out, decided on this machine.",
+        epilog=exits.MEANINGS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"mcp-dualtune {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[:1].upper()}{summary[1:]}.",
+            epilog=exits.MEANINGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name in words:
+            _module(name).add_arguments(command)
+            _common(command)
+    return parser
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    taken = command._option_string_actions
+    if "--config" not in taken:
+        command.add_argument("--config", type=Path, metavar="FILE", help="config file (a client's own file will do)")
+    if "--json" not in taken:
+        command.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    if "--verbose" not in taken:
+        command.add_argument("--verbose", "-v", action="store_true", help="say more on stderr")
+
+
+def _quiet(verbose: bool) -> None:
+    """Logs go to stderr: warnings always, and with `verbose` everything of ours.
+
+    The filter sits on the handler because some libraries set levels of their own on import.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mcp_dualtune"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("mcp_dualtune").setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""From the text of a config file to the tree; every problem is one ConfigError with file, place and remedy.
+
+Owns the file format: a client's server block as it is, and our own strict `dualtune` block. Refuses to own: defaults
+(`tree`) and where the file lies (the package itself).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from mcp_dualtune.config.json_text import JsonObject, read_json
+from mcp_dualtune.config.tree import Config, HttpSettings, PolicyRule, ServerConfig, ServerOptions, Settings
+from mcp_dualtune.errors import ConfigError
+from mcp_dualtune.types import NONE
+
+Transport = Literal["stdio", "http", "sse"]
+
+SERVER_BLOCKS = ("mcpServers", "servers", "context_servers")
+"""The key that holds the servers: in most clients, in VS Code, in Zed."""
+OWN_BLOCK = "dualtune"
+URL_KEYS = ("url", "serverUrl", "httpUrl")
+_HTTP_NAMES = ("http", "streamable-http", "streamable_http", "streamablehttp", "remote")
+TRANSPORTS: Mapping[str, Transport] = {"stdio": "stdio", "sse": "sse", **dict.fromkeys(_HTTP_NAMES, "http")}
+_VARIABLE = re.compile(r"\$\{(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][\w-]*)(?::-(?P<fallback>[^}]*))?\}")
+_EDITOR_ONLY = ("workspaceFolder", "workspaceRoot", "workspaceFolderBasename")
+
+T = TypeVar("T")
+
+
+def read_config(text: str, file: Path, environ: Mapping[str, str]) -> Config:
+    """Build the tree from the `text` of `file`; relative paths in our block count from the file's folder.
+
+    Raises:
+        ConfigError: something in the text is wrong.
+    """
+    return _Reader(file, environ).read(text)
+
+
+class _Reader:
+    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+        self.file, self.environ = file, environ
+
+    def wrong(self, where: str, problem: str, hint: str) -> ConfigError:
+        return ConfigError(f"{self.file}: {where}: {problem}.", hint=hint)
+
+    def read(self, text: str) -> Config:
+        root = self.object(self.json(text), "the file")
+        found = [key for key in SERVER_BLOCKS if key in root]
+        if len(found) > 1:
+            raise self.wrong(found[1], f"the servers are already listed under {found[0]}", "Keep one of the two lists.")
+        block = found[0] if found else SERVER_BLOCKS[0]
+        entries = self.object(root.get(block, {}), block)
+        own = dict(self.object(root.get(OWN_BLOCK, {}), OWN_BLOCK))
+        options = self.object(own.pop("servers", {}), f"{OWN_BLOCK}.servers")
+        for name in options:
+            if name not in entries:
+                raise self.wrong(f"{OWN_BLOCK}.servers.{name}", f"{block} has no such server", _near(name, entries))
+        servers, disabled = [], []
+        for name, value in entries.items():
+            entry = self.object(value, f"{block}.{name}")
+            chosen = self.record(ServerOptions, options.get(name, {}), f"{OWN_BLOCK}.servers.{name}")
+            if entry.get("disabled") is True or entry.get("enabled") is False:
+                disabled.append(name)
+            else:
+                servers.append(self.server(name, entry, f"{block}.{name}", chosen))
+        settings = self.record(Settings, own, OWN_BLOCK, also=("servers",))
+        return Config(tuple(servers), settings, self.file, tuple(disabled))
+
+    def json(self, text: str) -> Any:
+        try:
+            return read_json(text)
+        except json.JSONDecodeError as error:
+            place = f"line {error.lineno}, column {error.colno}"
+            raise self.wrong(place, f"not valid JSON ({error.msg})", "Correct the file at that place.") from error
+        except RecursionError as error:
+            raise self.wrong("the file", "nested too deeply to be a config", "Correct the file.") from error
+
+    def object(self, value: Any, where: str) -> Mapping[str, Any]:
+        if not isinstance(value, dict):
+            raise self.wrong(where, f"expected an object, found {_kind(value)}", "Write { ... } there.")
+        if isinstance(value, JsonObject) and value.repeated is not None:
+            raise self.wrong(where, f'the key "{value.repeated}" is written twice', "Remove one of the two.")
+        return value
+
+    # The client's block: keys that we do not know belong to the client and are left alone.
+
+    def server(self, name: str, entry: Mapping[str, Any], where: str, options: ServerOptions) -> ServerConfig:
+        if not name.strip() or name == NONE:
+            raise self.wrong(where, f"{name!r} cannot be the name of a server", f'Any name but a blank and "{NONE}".')
+        url_key = next((key for key in URL_KEYS if entry.get(key) is not None), None)
+        if (entry.get("command") is None) == (url_key is None):
+            problem = "has neither a command nor a url" if url_key is None else "has both a command and a url"
+            raise self.wrong(where, f'the server "{name}" {problem}', "Give exactly one of the two.")
+        transport = self.transport(entry, where, url_key)
+        if url_key is not None:
+            url = self.text(entry[url_key], f"{where}.{url_key}", bare=True)
+            if not re.match(r"https?://[^/\s]+", url):
+                raise self.wrong(f"{where}.{url_key}", f"{url!r} is not a web address", "Write http://host/path.")
+            headers = self.texts(entry.get("headers"), f"{where}.headers")
+            return ServerConfig(name, transport, url=url, headers=headers, options=options)
+        command = self.text(entry["command"], f"{where}.command")
+        if not command.strip():
+            raise self.wrong(f"{where}.command", "the command is blank", "Name the program that starts the server.")
+        listed = self.value(tuple[Any, ...], entry.get("args") or [], f"{where}.args")
+        args = tuple(self.text(item, f"{where}.args[{place}]") for place, item in enumerate(listed))
+        env = self.texts(entry.get("env"), f"{where}.env")
+        cwd = self.scalar(Path, self.text(entry["cwd"], f"{where}.cwd"), f"{where}.cwd") if entry.get("cwd") else None
+        program = str(Path(command).expanduser()) if command.startswith("~") else command
+        return ServerConfig(name, transport, command=program, args=args, env=env, cwd=cwd, options=options)
+
+    def transport(self, entry: Mapping[str, Any], where: str, url_key: str | None) -> Transport:
+        named = entry.get("type", entry.get("transport"))
+        if named is None:
+            # Both remote transports are written `url`; by custom the address of the older one ends with /sse.
+            old = url_key == "url" and str(entry["url"]).split("?")[0].rstrip("/").endswith("/sse")
+            return "stdio" if url_key is None else "sse" if old else "http"
+        kind = TRANSPORTS.get(str(named).lower())
+        if kind is None:
+            raise self.wrong(f"{where}.type", f"unknown type {named!r}", "Known types: stdio, http, sse.")
+        if (kind == "stdio") != (url_key is None):
+            needs = "command" if kind == "stdio" else "url"
+            raise self.wrong(f"{where}.type", f"type {named!r} needs a {needs}", f"Add a {needs}, or remove the type.")
+        return kind
+
+    def texts(self, value: Any, where: str) -> Mapping[str, str]:
+        given = self.object({} if value is None else value, where)
+        return {key: self.text(text, f"{where}.{key}", bare=True) for key, text in given.items()}
+
+    def text(self, value: Any, where: str, *, bare: bool = False) -> str:
+        """A string with variables put in; `${X}` only where `bare`: in a command line it may be meant for a shell."""
+
+        def put(match: re.Match[str]) -> str:
+            kind, name, fallback = match["kind"], match["name"], match["fallback"]
+            if kind is None and name == "userHome":
+                return str(Path.home())
+            if (kind or "env") != "env" or (kind is None and name in _EDITOR_ONLY):
+                hint = "Write the value itself, or ${env:NAME} and set that variable."
+                raise self.wrong(where, f"{match[0]} means something only inside an editor", hint)
+            if kind is None and not bare:
+                return match[0]
+            value = self.environ.get(name) or fallback
+            if value is None and name not in self.environ:
+                raise self.wrong(where, f"the environment variable {name} is not set", f"Set {name} before starting.")
+            return value or ""
+
+        if isinstance(value, bool | int | float) and bare:
+            # Clients pass numbers and booleans in env and headers on as their text.
+            value = json.dumps(value)
+        return _VARIABLE.sub(put, self.scalar(str, value, where))
+
+    # Our own block: types come from the tree, and a key that the tree does not have is a mistake.
+
+    def record(self, cls: type[T], value: Any, where: str, also: tuple[str, ...] = ()) -> T:
+        assert is_dataclass(cls)
+        given, hints = self.object(value, where), get_type_hints(cls)
+        known = {entry.name: entry for entry in fields(cls) if entry.metadata.get("own", True)}
+        made: dict[str, Any] = {}
+        for key in given:
+            if key not in known:
+                raise self.wrong(f"{where}.{key}", "unknown key", _near(key, [*known, *also]))
+            made[key] = self.value(hints[key], given[key], f"{where}.{key}")
+            self.bounds(made[key], known[key].metadata, f"{where}.{key}")
+        for name, entry in known.items():
+            if name not in given and entry.default is MISSING and entry.default_factory is MISSING:
+                raise self.wrong(where, f'the key "{name}" is missing', "Add it.")
+        if cls is HttpSettings and made.get("token_env") is not None:
+            made["token"] = self.environ.get(made["token_env"])
+            if not made["token"]:
+                problem = f"the environment variable {made['token_env']} is not set"
+                raise self.wrong(f"{where}.token_env", problem, "Put the token into it, or remove the key.")
+        if cls is PolicyRule and "/" not in made["match"]:
+            raise self.wrong(f"{where}.match", "expected server/tool", 'For example "filesystem/*" or "*/delete_*".')
+        return cast(T, cls(**made))
+
+    def bounds(self, value: Any, limits: Mapping[str, Any], where: str) -> None:
+        if value is not None and "above" in limits and not value > limits["above"]:
+            raise self.wrong(where, f"{value} is too small", f"Give a number above {limits['above']}.")
+        if value is not None and "from" in limits and not limits["from"] <= value <= limits["to"]:
+            raise self.wrong(where, f"{value} is out of range", f"Choose from {limits['from']} to {limits['to']}.")
+
+    def value(self, hint: Any, value: Any, where: str) -> Any:
+        """Check `value` against a field's type `hint` and convert it."""
+        kind, parts = get_origin(hint), get_args(hint)
+        if kind is UnionType:
+            return None if value is None else self.value(parts[0], value, where)
+        if kind is Literal:
+            if not any(value == part for part in parts):
+                choices = ", ".join(f'"{part}"' for part in parts)
+                raise self.wrong(where, f"{json.dumps(value)} is not a choice", f"Choose one of {choices}.")
+            return value
+        if kind is tuple:
+            if not isinstance(value, list):
+                raise self.wrong(where, f"expected a list, found {_kind(value)}", "Write [ ... ] there.")
+            return tuple(self.value(parts[0], item, f"{where}[{place}]") for place, item in enumerate(value))
+        if kind is Mapping:
+            given = self.object(value, where)
+            return {key: self.value(parts[1], item, f"{where}.{key}") for key, item in given.items()}
+        if hint is Any:
+            return value
+        is_record = isinstance(hint, type) and is_dataclass(hint)
+        return self.record(hint, value, where) if is_record else self.scalar(hint, value, where)
+
+    def scalar(self, hint: type[Any], value: Any, where: str) -> Any:
+        wanted = {str: "a string", Path: "a path", int: "a whole number", float: "a number", bool: "true or false"}[
+            hint
+        ]
+        accepted: Any = {str: str, Path: str, int: int, float: (int, float), bool: bool}[hint]
+        fits = isinstance(value, accepted) and (hint is bool or not isinstance(value, bool))
+        if not fits or (hint is float and not math.isfinite(value)) or (hint is Path and not value):
+            raise self.wrong(where, f"expected {wanted}, found {_kind(value)}", f"Write {wanted} there.")
+        if hint is Path:
+            return self.file.absolute().parent / Path(value).expanduser()
+        return float(value) if hint is float else value
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f'Did you mean "{close[0]}"?'
+    return f"Known: {', '.join(names)}." if names else "There is none."
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    if isinstance(value, str):
+        return "a string" if value else "an empty string"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    return "a list" if isinstance(value, list) else "an object"

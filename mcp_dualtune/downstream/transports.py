@@ -1,0 +1,114 @@
+"""From a config entry to an open stream of MCP messages: stdio, Streamable HTTP or SSE.
+
+Owns choosing and opening the transport and saying in words how the other side looks. Refuses to own: the handshake,
+calls, restarts.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
+
+import httpx2
+from mcp.client.sse import sse_client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.downstream.stdio import ChildProcess
+
+HTTP_CONNECT_SECONDS = 30.0
+"""Connecting and sending; answers are bounded by the limits of each call instead."""
+SSE_IDLE_SECONDS = 86_400.0
+
+Streams = tuple[Any, Any]
+"""The read and the write stream of the SDK, which carry `SessionMessage` items."""
+
+
+class Link(Protocol):
+    """One way to one server, open for one connection."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server that we started; None for a remote one."""
+        ...
+
+    @property
+    def hint(self) -> str:
+        """What the user can do about a fault of this link; may be empty."""
+        ...
+
+    def account(self) -> str:
+        """What can be said of the other side when something went wrong: last words, exit status; may be empty."""
+        ...
+
+    def streams(self) -> AbstractAsyncContextManager[Streams]:
+        """Open the streams; on exit everything behind them is gone within seconds."""
+        ...
+
+
+def make_link(config: ServerConfig) -> Link:
+    """Prepare, without starting anything, the way to the server of a config entry."""
+    if config.transport == "stdio":
+        return _WindowsLink(config) if sys.platform == "win32" else ChildProcess(config)
+    return _RemoteLink(config)
+
+
+class _RemoteLink:
+    pid = None
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+        self._refusal: int | None = None
+
+    @property
+    def hint(self) -> str:
+        refused = self._refusal in (401, 403)
+        return 'Check the token in "headers" of this server.' if refused else ""
+
+    def account(self) -> str:
+        return f"It answered HTTP {self._refusal}." if self._refusal else ""
+
+    async def _look_at(self, response: httpx2.Response) -> None:
+        # The SDK turns a refused request into one generic message; the number says what to do.
+        self._refusal = response.status_code if response.status_code in (401, 403, 404) else self._refusal
+
+    @asynccontextmanager
+    async def streams(self) -> AsyncIterator[Streams]:
+        url, headers = str(self.config.url), dict(self.config.headers)
+        if self.config.transport == "sse":
+            async with sse_client(url, headers, HTTP_CONNECT_SECONDS, SSE_IDLE_SECONDS) as opened:
+                yield opened
+            return
+        hooks = {"response": [self._look_at]}
+        timeout = httpx2.Timeout(HTTP_CONNECT_SECONDS, read=None)
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as client,
+            # One event can be one whole result; its size is the server's business, as on stdio.
+            streamable_http_client(url, http_client=client, max_sse_event_size=None) as opened,
+        ):
+            yield opened
+
+
+class _WindowsLink:
+    """The SDK puts the process into a job that Windows ends with us, so that no launcher is needed there."""
+
+    pid = None
+    hint = ""
+
+    def __init__(self, config: ServerConfig) -> None:
+        self.config = config
+
+    def account(self) -> str:
+        return ""
+
+    @asynccontextmanager
+    async def streams(self) -> AsyncIterator[Streams]:
+        config = self.config
+        parameters = StdioServerParameters(
+            command=str(config.command), args=list(config.args), env=dict(config.env), cwd=config.cwd
+        )
+        async with stdio_client(parameters) as opened:
+            yield opened

@@ -1,0 +1,41 @@
+"""Linear layers with 8-bit weights for the CPU.
+
+Owns one layer class and the swap. It refuses to own other bit widths: models quantised by bitsandbytes or torchao
+bring their own layers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with int8 weights (one scale per output row); activations are quantised as they come."""
+
+    def __init__(self, linear: Any) -> None:
+        super().__init__()
+        self.in_features: int = linear.in_features
+        self.out_features: int = linear.out_features
+        weight = linear.weight.detach().float()
+        scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-8).double()
+        zero = torch.zeros(len(scale), dtype=torch.long)
+        quantized = torch.quantize_per_channel(weight, scale, zero, 0, torch.qint8)
+        bias = None if linear.bias is None else linear.bias.detach().float()
+        # reduce_range is for CPUs without VNNI, where 8 x 8 bit sums overflow 16 bits; the op checks no hardware.
+        self._reduce_range = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        self._packed = torch.ops.quantized.linear_prepack(quantized, bias)
+
+    def forward(self, x: Any) -> Any:
+        """float [..., in] -> float [..., out]."""
+        return torch.ops.quantized.linear_dynamic(x, self._packed, reduce_range=self._reduce_range)
+
+
+def quantize_int8(model: Any) -> None:
+    """Replace every linear layer of a float32 model by its 8-bit version, in place; embeddings stay as they are."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Linear:
+                setattr(parent, name, Int8Linear(child))

@@ -1,0 +1,339 @@
+"""The composition root: builds the parts from the config, starts and stops them, and answers the front doors.
+
+Owns who is connected to whom, what is ready when, and the check of a request. It decides nothing and knows no wire
+format.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+
+from anyio import get_cancelled_exc_class
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.agent.ambient import request_facts, server_facts
+from mcp_dualtune.agent.loop import Actions, Ask, Confirm, Report, call_checked, run
+from mcp_dualtune.catalog.catalog import BuiltServer, Catalog, SkippedTool, build_server
+from mcp_dualtune.catalog.shortlist import rank_tools
+from mcp_dualtune.config import Config, ModelSettings, ServerConfig
+from mcp_dualtune.downstream.pool import Pool, ServerState
+from mcp_dualtune.engine.base import Engine
+from mcp_dualtune.engine.worker import EngineWorker
+from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.security.policy import Policy
+from mcp_dualtune.security.redact import Redactor, declared_secrets
+from mcp_dualtune.tracing.recorder import Recorder, RequestTrace, Sink
+from mcp_dualtune.tracing.sinks import JsonLinesSink, StderrSink
+from mcp_dualtune.types import JSON, Decision, Request, ToolCall, ToolResult, ToolSpec, Trajectory
+
+logger = logging.getLogger(__name__)
+
+SETTLE_GRACE = 2.0
+"""Seconds beyond the slowest server's own start limit before we go on without it."""
+
+
+def embedded_model() -> Path:
+    """Folder of the model that comes with the package: package data in a wheel, `adapters/nano` in a checkout."""
+    packaged = Path(str(resources.files("mcp_dualtune"))) / "_adapters" / "nano"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent / "adapters" / "nano"
+
+
+def model_folder(model: ModelSettings) -> Path:
+    """Folder of the configured model, else of the embedded one."""
+    return model.path or embedded_model()
+
+
+def adapter_folders(model: ModelSettings) -> tuple[Path, ...]:
+    """Where adapters are looked for, first hit first; those of the model itself come last."""
+    return (*model.adapters, model_folder(model))
+
+
+def load_engine(model: ModelSettings) -> Engine:
+    """Load the configured model; blocks for as long as that takes.
+
+    Raises:
+        ModelLoadError: there is no usable model in the folder.
+    """
+    # Imported here: torch and transformers take seconds, and the handshake must not wait for them.
+    from mcp_dualtune.engine.generate import HFEngine  # noqa: PLC0415
+    from mcp_dualtune.engine.load import load_model  # noqa: PLC0415
+
+    return HFEngine(load_model(model_folder(model), model.precision, model.device, model.threads))
+
+
+class Gateway:
+    """Everything behind the front doors; enter it to start, exit it (in the same task) to stop.
+
+    Args:
+        config: servers and settings.
+        engine: used instead of loading the configured model.
+        catalog: decided over instead of the servers' own tools; calls are not possible then.
+        verbose: also write the trace to standard error.
+    """
+
+    def __init__(
+        self, config: Config, *, engine: Engine | None = None, catalog: Catalog | None = None, verbose: bool = False
+    ) -> None:
+        self.config = config
+        self.changed: list[Callable[[], None]] = []
+        """Called without arguments whenever the catalog may have changed; must not block."""
+        settings = config.settings
+        sinks: list[Sink] = [StderrSink()] if verbose else []
+        if settings.trace.file:
+            sinks.append(JsonLinesSink(settings.trace.file))
+        self._recorder = Recorder(sinks, Redactor(declared_secrets(config)).value)
+        self._policy = Policy(settings.policy)
+        self._given = catalog
+        self._has_given_engine = engine is not None
+        self._pool = Pool(() if catalog else config.servers, self._on_change)
+        self._worker = EngineWorker((lambda: engine) if engine else self._load)
+        self._pipeline: Pipeline | None = None
+        self._built: dict[str, BuiltServer] = {}
+        self._catalog = catalog or Catalog(())
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Gateway:
+        async with AsyncExitStack() as stack:
+            stack.callback(self._recorder.close)
+            stack.push_async_callback(self._worker.aclose)
+            self._worker.start()
+            await stack.enter_async_context(self._pool)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if leaf_error(group) is not error:
+                raise
+            # The pool's task group wraps whatever was raised inside it; the caller gets its own error back.
+            return False
+
+    @property
+    def catalog(self) -> Catalog:
+        """The tools of all servers that are ready now, or the catalog given."""
+        return self._catalog
+
+    @property
+    def skipped_tools(self) -> Mapping[str, tuple[SkippedTool, ...]]:
+        """By server: tools it lists that cannot be used, with reasons."""
+        return {name: built.skipped for name, built in self._built.items() if built.skipped}
+
+    def server_states(self) -> tuple[ServerState, ...]:
+        """How every configured server is at this moment."""
+        return self._pool.states()
+
+    @property
+    def model_ready(self) -> bool:
+        """Whether the model is loaded; requests wait for it."""
+        return self._worker.ready
+
+    async def wait_ready(self, names: tuple[str, ...] | None = None) -> None:
+        """Wait until every server (of `names`) is ready or has failed once, at most their `start_timeout`."""
+        waited = [server for server in self.config.servers if names is None or server.name in names]
+        if waited and self._given is None:
+            limit = max(server.options.start_timeout for server in waited) + SETTLE_GRACE
+            await self._pool.wait(limit, [server.name for server in waited])
+
+    async def plan(self, request: Request) -> Decision:
+        """Decide what would be done for `request`; nothing is called.
+
+        Raises:
+            RequestError: the request is empty or too long.
+            CatalogError: it names a server that does not exist.
+            ServerUnavailable: no server (of those named) is ready.
+            EngineError: the model cannot be loaded or cannot answer.
+        """
+        with self._traced(request) as trace:
+            decision = await self._decide(await self._prepare(request))
+            trace.decision(decision)
+        return decision
+
+    async def do(
+        self,
+        request: Request,
+        *,
+        max_steps: int | None = None,
+        progress: Report | None = None,
+        ask: Ask | None = None,
+        confirm: Confirm | None = None,
+    ) -> Trajectory:
+        """Carry out `request` in as many calls as it takes, at most `max_steps`.
+
+        Args:
+            progress: gets every step when its result is there.
+            ask: gets a decision that misses values; gives them by name, or None.
+            confirm: gets a call that needs a yes, and why; gives the answer. Without it such calls are not made.
+
+        Raises:
+            DualTuneError: as `plan`, and DownstreamError when the first call fails.
+        """
+        limits = self.config.settings.limits
+        if max_steps is not None:
+            limits = replace(limits, steps=min(max_steps, limits.steps))
+        with self._traced(request) as trace:
+            actions = Actions(self._decide, self._call, self._tool, self._policy, ask, confirm, progress, trace)
+            trajectory = await run(await self._prepare(request), actions, limits)
+            trace.end(trajectory)
+        return replace(trajectory, request=request)
+
+    def find_tools(self, query: str, limit: int = 5) -> tuple[tuple[ToolSpec, float], ...]:
+        """The tools that fit `query` best by their words, with scores; no model is used."""
+        return rank_tools(query, self.catalog.servers, limit)
+
+    async def call(
+        self, server: str, tool: str, arguments: Mapping[str, JSON], *, confirm: Confirm | None = None
+    ) -> ToolResult:
+        """Make one call that the client names itself; arguments and result pass untouched.
+
+        Raises:
+            CatalogError: there is no such tool.
+            PolicyError: the policy or the user said no.
+            DownstreamError: the server did not do its part.
+        """
+        await self.wait_ready((server,))
+        self._check_servers((server,))
+        actions = Actions(self._decide, self._call, self._tool, self._policy, confirm=confirm)
+        return await call_checked(ToolCall(server, tool, arguments), actions)
+
+    @contextmanager
+    def _traced(self, request: Request) -> Iterator[RequestTrace]:
+        """Check the text of a request and trace it to its end, also a bad one.
+
+        Raises:
+            RequestError: the text is empty, too long, or not text.
+        """
+        _check_text(request.text, self.config.settings.limits.request_chars)
+        trace = self._recorder.begin(request.text, request.servers)
+        try:
+            yield trace
+        except DualTuneError as error:
+            trace.error(error)
+            raise
+        except get_cancelled_exc_class():
+            trace.record("error", {"type": "Cancelled", "message": "The caller went away."})
+            raise
+
+    async def _prepare(self, request: Request) -> Request:
+        """Wait for the servers that matter and add the ambient facts."""
+        await self.wait_ready(request.servers)
+        self._check_servers(request.servers)
+        facts = {**request_facts(), **self.config.settings.context, **request.context}
+        return replace(request, context=facts)
+
+    def _check_servers(self, names: tuple[str, ...] | None) -> None:
+        """Say now what cannot be chosen from, instead of choosing from the rest.
+
+        Raises:
+            CatalogError: a name is unknown.
+            ServerUnavailable: a server of `names` never became ready; or, without names, none did.
+        """
+        # A server that was ready once and only restarts may still be chosen: its call waits for it.
+        missing = [state for state in self._pool.states() if state.name not in self._built]
+        for state in missing:
+            if names is not None and state.name in names:
+                raise _unavailable(state)
+        if names is not None:
+            self._catalog.restrict(names)
+        elif not self._catalog.servers:
+            if missing:
+                raise _unavailable(missing[0])
+            hint = "Add servers to the config's mcpServers block."
+            raise ServerUnavailable("No server is configured.", hint=hint, retryable=False)
+
+    async def _decide(self, request: Request) -> Decision:
+        catalog = self._catalog
+
+        def work(engine: Engine, cancel: Event) -> Decision:
+            return self._pipeline_for(engine).decide(engine, request, catalog, cancel)
+
+        return await self._worker.run(work)
+
+    def _pipeline_for(self, engine: Engine) -> Pipeline:
+        """The pipeline of the loaded model; runs in the worker's thread, because scanning adapters blocks."""
+        if self._pipeline is None:
+            model = self.config.settings.model
+            # A base model's own folder holds its adapters; an engine that was given has no folder.
+            own = () if self._has_given_engine else (model.path or embedded_model(),)
+            folders = (*model.adapters, *own)
+            self._pipeline = Pipeline.for_engine(
+                engine, AdapterStore(folders, engine.digest), self.config.settings.thresholds
+            )
+        return self._pipeline
+
+    async def _call(self, call: ToolCall) -> ToolResult:
+        if self._given is not None:
+            raise ServerUnavailable(
+                "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
+            )
+        return await self._pool.call(call.server, call.tool, call.arguments)
+
+    def _tool(self, server: str, name: str) -> ToolSpec:
+        return self._catalog.tool(server, name)
+
+    def _load(self) -> Engine:
+        return load_engine(self.config.settings.model)
+
+    def _on_change(self, name: str) -> None:
+        """Rebuild one server's part of the catalog."""
+        server = next(server for server in self.config.servers if server.name == name)
+        tools = self._pool.tools(name)
+        ready = any(state.name == name and state.status == "ready" for state in self._pool.states())
+        if not ready:
+            return
+        self._built[name] = built = _build(server, tools, self._pool.instructions(name))
+        for skipped in built.skipped:
+            logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
+        order = [server.name for server in self.config.servers]
+        known = sorted(self._built, key=order.index)
+        self._catalog = Catalog(tuple(self._built[entry].spec for entry in known))
+        for notify in self.changed:
+            notify()
+
+
+def _check_text(text: str, limit: int) -> None:
+    if not text.strip():
+        raise RequestError("The request is empty.", hint="Say in plain words what should be done.")
+    if len(text) > limit:
+        raise RequestError(
+            f"The request has {len(text):,} characters; the limit is {limit:,}.",
+            hint="Shorten it, put long text into a file and name the file, or raise dualtune.limits.request_chars.",
+        )
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        hint = "Send it as UTF-8."
+        raise RequestError("The request holds bytes that are not text.", hint=hint) from error
+
+
+def _build(server: ServerConfig, tools: tuple[Mapping[str, JSON], ...], instructions: str | None) -> BuiltServer:
+    options = server.options
+    lines = (instructions or "").strip().splitlines()
+    description = options.description or (lines[0].strip() if lines else "")
+    context = {**server_facts(server), **options.context}
+    return build_server(
+        server.name,
+        description,
+        tools,
+        fixed_arguments=options.arguments,
+        context=context,
+        allow=options.allow,
+        deny=options.deny,
+    )
+
+
+def _unavailable(state: ServerState) -> ServerUnavailable:
+    reason = state.error.message if state.error else "It is still starting."
+    hint = (state.error.hint if state.error else "") or "Try again in a moment, or run `dualtune doctor`."
+    return ServerUnavailable(f'"{state.name}" is not available. {reason}', hint=hint)

@@ -1,0 +1,139 @@
+"""Decisions, trajectories and errors as MCP tool results in wire spelling.
+
+Owns the translation of our errors to MCP, in this one place. Refuses to own the JSON of a decision (`records`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import mcp.types as mcp_types
+from mcp.shared.exceptions import MCPError
+
+from mcp_dualtune.errors import DualTuneError, leaf_error
+from mcp_dualtune.records import decision_json, error_json, trajectory_json
+from mcp_dualtune.types import JSON, Decision, Step, ToolResult, ToolSpec, Trajectory
+
+log = logging.getLogger(__name__)
+
+Wire = dict[str, Any]
+"""A `CallToolResult` in wire spelling; as a dict, so that a downstream's blocks pass through as they came."""
+RESERVED_META = "io.modelcontextprotocol/"
+"""Keys that belong to one hop of the protocol: forwarding them would show the client another server's stamp."""
+
+
+def _text(text: str) -> Wire:
+    return {"type": "text", "text": text}
+
+
+def _complete(content: list[Any], **rest: JSON) -> Wire:
+    return {
+        "resultType": "complete",
+        "content": content,
+        **{key: value for key, value in rest.items() if value is not None},
+    }
+
+
+def decision_result(decision: Decision) -> Wire:
+    """The answer of `plan`."""
+    shown = decision_json(decision)
+    return _complete([_text(json.dumps(shown, ensure_ascii=False))], structuredContent=shown, isError=False)
+
+
+def found_result(found: list[Wire]) -> Wire:
+    """The answer of `find_tools`."""
+    lines = [f"{tool['server']}/{tool['name']}: {tool['description']}" for tool in found]
+    text = "\n".join(lines) or "No tool fits."
+    return _complete([_text(text)], structuredContent={"tools": found}, isError=False)
+
+
+def forwarded_result(result: ToolResult) -> Wire:
+    """A downstream tool's answer, untouched but for keys that belong to the other hop."""
+    return _complete(
+        [dict(block) for block in result.content],
+        structuredContent=result.structured,
+        isError=result.is_error,
+        _meta=_own_meta(result.meta),
+    )
+
+
+def trajectory_result(trajectory: Trajectory) -> Wire:
+    """The answer of `do`: the last call's blocks untouched, and the whole run as structured content."""
+    shown = trajectory_json(trajectory, whole=False)
+    last = trajectory.steps[-1].result if trajectory.steps else None
+    final = trajectory.final
+    if last is not None and last.structured is not None:
+        shown["steps"][-1]["result"]["structured"] = last.structured
+    if last is None or final.outcome == "ask" or trajectory.stopped_by in ("policy", "error"):
+        content: list[Any] = [_text(say_outcome(trajectory))]
+        failed = trajectory.stopped_by is not None
+        meta = None
+    else:
+        content = [dict(block) for block in last.content]
+        failed = last.is_error
+        meta = _own_meta(last.meta)
+    return _complete(content, structuredContent=shown, isError=failed, _meta=meta)
+
+
+def say_step(step: Step) -> str:
+    """News of one finished call."""
+    ended = "reported an error" if step.result.is_error else "answered"
+    return f"{step.call.server}/{step.call.tool} {ended} after {step.ms:.0f} ms"
+
+
+def say_outcome(trajectory: Trajectory) -> str:
+    """How a run ended, in a sentence for the model or person that asked."""
+    final = trajectory.final
+    if trajectory.note:
+        return trajectory.note
+    if final.outcome == "ask":
+        names = ", ".join(f"`{name}`" for name in final.missing)
+        return (
+            f"{final.question or 'A value is missing.'}"
+            f" ({final.server}/{final.tool} needs {names}: send the request again with it.)"
+        )
+    if final.outcome == "none":
+        return "None of the tools offered here fits this request."
+    return "Nothing was left to do."
+
+
+def _own_meta(meta: Mapping[str, JSON] | None) -> dict[str, JSON] | None:
+    kept = {key: value for key, value in (meta or {}).items() if not key.startswith(RESERVED_META)}
+    return kept or None
+
+
+def wire_tool(tool: ToolSpec, name: str) -> Wire:
+    """A downstream tool as the client sees it, under its public name."""
+    shown: Wire = {"name": name, "description": tool.description, "inputSchema": dict(tool.input_schema)}
+    if tool.title:
+        shown["title"] = tool.title
+    if tool.output_schema is not None:
+        shown["outputSchema"] = dict(tool.output_schema)
+    if tool.annotations:
+        shown["annotations"] = dict(tool.annotations)
+    return shown
+
+
+def error_result(error: DualTuneError) -> Wire:
+    """One of our errors as a result that the calling model can read and act on."""
+    return _complete([_text(str(error))], structuredContent=error_json(error), isError=True)
+
+
+def translate(error: Exception) -> Wire:
+    """The result for an error of ours; anything unknown becomes a bare internal error, its text only in our log.
+
+    Raises:
+        MCPError: `error` is a protocol error already, or is none of ours.
+    """
+    leaf = leaf_error(error)
+    if isinstance(leaf, DualTuneError):
+        return error_result(leaf)
+    if isinstance(leaf, MCPError):
+        raise leaf
+    # The text of an unknown error may quote a prompt or an argument, so it is for whoever asks for more (--verbose).
+    log.error("unexpected %s while serving a request", type(leaf).__name__)
+    log.debug("where it came from", exc_info=error)
+    raise MCPError(mcp_types.INTERNAL_ERROR, "Internal error; the server's log has the details.") from None

@@ -1,0 +1,155 @@
+"""The third stage: the arguments of one tool.
+
+Owns what the model may fill in, what the config has fixed, and whether the outcome is a call or a question. It never
+repairs a value: arguments that fail the tool's schema become a question or an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from mcp_dualtune.catalog.schema import validate_arguments
+from mcp_dualtune.engine.base import GenerationRequest
+from mcp_dualtune.errors import ConfigError, EngineError
+from mcp_dualtune.pipeline.confidence import adapter_name, joint
+from mcp_dualtune.pipeline.provenance import belongs, trace_sources
+from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
+from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
+
+ANSWER_TOKENS = 1024
+"""Longest arguments: about 3,000 characters, enough for a file's text in a request; it ends a decode that loops."""
+ANSWER_ROOM = 48
+"""Tokens a prompt must leave free for an answer."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """What the third stage came to: complete arguments, or the names that are missing."""
+
+    record: StageRecord
+    arguments: Mapping[str, JSON]
+    missing: tuple[str, ...]
+    question: str | None
+    provenance: Mapping[str, Provenance]
+
+
+def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask_below: float = 0.0) -> Filled:
+    """Fill in the arguments of `tool`; `tool.input_schema` must be the one the server published.
+
+    Raises:
+        EngineError: the model's answer is cut or does not fit an optional parameter.
+        ConfigError: a fixed argument does not fit the tool.
+    """
+    properties = tool.input_schema.get("properties") or {}
+    fixed = {name: value for name, value in server.fixed_arguments.items() if name in properties}
+    _check_fixed(tool, fixed)
+    facts = {**request.context, **server.context}
+    if not properties.keys() - fixed.keys():
+        record = StageRecord("arguments", canonical({}), 1.0, (), "-", 0.0)
+        return Filled(record, fixed, (), None, trace_sources(fixed, tool.input_schema, request, facts, fixed))
+    parts.check()
+    started = perf_counter()
+    adapter = parts.adapters.best("arguments", server.name, tool.name, tool.fingerprint)
+    prompt = parts.renderer.arguments(request, tool, fixed, facts)
+    shown = request
+    while len(prompt.tokens) + ANSWER_ROOM > parts.engine.context_length:
+        shorter = shorten_history(shown)
+        if shorter is None:
+            raise too_long(parts)
+        shown = shorter
+        prompt = parts.renderer.arguments(shown, tool, fixed, facts)
+    limit = min(ANSWER_TOKENS, parts.engine.context_length - len(prompt.tokens))
+    asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
+    completion = parts.engine.generate(asked, parts.cancel)
+    if not completion.complete:
+        raise EngineError(
+            f"The arguments of {tool.name} grew beyond {limit} tokens.",
+            hint="Ask for less at once, or call the tool directly with its arguments.",
+        )
+    parsed = prompt.parse(completion.text)
+    arguments = {**parsed.arguments, **fixed}
+    probability = joint(completion.probabilities, adapter)
+    elapsed = (perf_counter() - started) * 1000
+    choice = canonical(parsed.arguments)
+    record = StageRecord("arguments", choice, probability, (), adapter_name(adapter), elapsed)
+    provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)
+    missing = parsed.missing or _unusable(tool, arguments)
+    if not missing and probability < ask_below:
+        missing = _invented(tool, arguments, provenance)
+    kept = {name: value for name, value in arguments.items() if name not in missing}
+    found = {path: source for path, source in provenance.items() if not any(belongs(path, name) for name in missing)}
+    return Filled(record, kept, missing, question(tool, missing) if missing else None, found)
+
+
+def faults(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:
+    """What is wrong with complete `arguments`, in plain words; empty when they may be sent."""
+    return validate_arguments(tool.input_schema, arguments)
+
+
+def question(tool: ToolSpec, missing: Sequence[str]) -> str:
+    """Ask for the missing values in plain words."""
+    properties = tool.input_schema.get("properties") or {}
+    parts = []
+    for name in missing:
+        part = properties.get(name)
+        about = _first_sentence(part.get("description")) if isinstance(part, Mapping) else ""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+", " ", name).strip().lower()
+        parts.append((words, f"`{name}`" + (f" ({about})" if about else "")))
+    if len(parts) == 1:
+        return f"Which {parts[0][0]} should I use for {parts[0][1]}?"
+    return "I need some more values: " + "; ".join(text for _, text in parts) + ". Which should I use?"
+
+
+def _first_sentence(text: JSON) -> str:
+    if not isinstance(text, str) or not text.strip():
+        return ""
+    sentence = re.split(r"(?<=[.!?])\s|\n", text.strip(), maxsplit=1)[0].rstrip(".!? ")
+    sentence = sentence if len(sentence) <= 120 else sentence[:119] + "…"
+    # A sentence in brackets starts small, unless it starts with an abbreviation or a name in capitals.
+    return sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() or sentence[1:2] == " " else sentence
+
+
+def _check_fixed(tool: ToolSpec, fixed: Mapping[str, JSON]) -> None:
+    wrong = [name for name, value in fixed.items() if _part_faults(tool, name, value)]
+    if wrong:
+        problem = _part_faults(tool, wrong[0], fixed[wrong[0]])[0]
+        raise ConfigError(
+            f"The fixed argument {wrong[0]!r} does not fit the tool {tool.server}/{tool.name}: {problem}",
+            hint=f"Correct dualtune.servers.{tool.server}.arguments.{wrong[0]} in the config.",
+        )
+
+
+def _unusable(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:
+    """Required parameters whose values are absent or wrong.
+
+    Raises:
+        EngineError: the arguments are wrong, but no required value is at fault.
+    """
+    problems = faults(tool, arguments)
+    if not problems:
+        return ()
+    required = tuple(tool.input_schema.get("required") or ())
+    at_fault = tuple(name for name in required if name not in arguments or _part_faults(tool, name, arguments[name]))
+    if at_fault:
+        return at_fault
+    raise EngineError(
+        f"The arguments found for {tool.server}/{tool.name} do not fit its schema: {problems[0]}",
+        hint="Say the value more exactly, or call the tool directly with its arguments.",
+    )
+
+
+def _part_faults(tool: ToolSpec, name: str, value: JSON) -> tuple[str, ...]:
+    """What is wrong with one value, looked at alone."""
+    properties = tool.input_schema.get("properties") or {}
+    return validate_arguments({"type": "object", "properties": {name: properties.get(name, {})}}, {name: value})
+
+
+def _invented(tool: ToolSpec, arguments: Mapping[str, JSON], provenance: Mapping[str, Provenance]) -> tuple[str, ...]:
+    """Required values to ask for when the answer as a whole is unsure: the ungrounded ones, else all of them."""
+    required = [name for name in tool.input_schema.get("required") or () if name in arguments]
+    sources = {name: {s.source for path, s in provenance.items() if belongs(path, name)} for name in required}
+    open_ones = [name for name in required if "fixed" not in sources[name]]
+    return tuple(name for name in open_ones if "model" in sources[name]) or tuple(open_ones)

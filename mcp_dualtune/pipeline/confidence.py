@@ -1,0 +1,50 @@
+"""How sure a stage is, and when that is too little to act on.
+
+Owns calibration (an adapter's temperature) and the thresholds' meaning. It does not choose what is asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mcp_dualtune.types import AdapterRef, StageRecord
+
+ALTERNATIVES = 4
+"""Runners-up that a stage record keeps."""
+RUNNER_UP = 0.2
+"""Least route probability at which a second server is asked after the first offered no tool: below it, the route stage
+itself held the second server to be clearly wrong, and asking it would turn a right `none` into a wrong call."""
+
+
+def calibrate(log_probabilities: Sequence[float], adapter: AdapterRef | None) -> tuple[float, ...]:
+    """Probabilities of all options, summing to 1, after the adapter's temperature."""
+    temperature = adapter.temperature if adapter else 1.0
+    scaled = [value / temperature for value in log_probabilities]
+    top = max(scaled)
+    weights = [math.exp(value - top) for value in scaled]
+    total = sum(weights)
+    return tuple(weight / total for weight in weights)
+
+
+def joint(token_probabilities: Sequence[float], adapter: AdapterRef | None) -> float:
+    """Probability of a whole generated answer: the product over the tokens the model chose, after the temperature."""
+    temperature = adapter.temperature if adapter else 1.0
+    if any(probability <= 0.0 for probability in token_probabilities):
+        return 0.0
+    return math.exp(sum(math.log(probability) for probability in token_probabilities) / temperature)
+
+
+def product(stages: Sequence[StageRecord]) -> float:
+    """Confidence in a decision that needed all of `stages` to be right."""
+    return math.prod(stage.probability for stage in stages)
+
+
+def ranked(options: Sequence[str], probabilities: Sequence[float]) -> list[tuple[str, float]]:
+    """Options with their probabilities, best first; equal ones in the order offered."""
+    return sorted(zip(options, probabilities, strict=True), key=lambda pair: -pair[1])
+
+
+def adapter_name(adapter: AdapterRef | None) -> str:
+    """What a stage record says spoke."""
+    return adapter.name if adapter else "base"

@@ -1,0 +1,144 @@
+"""One decision: the three stages in order.
+
+Owns which stage runs next, the second server when the first has nothing, and the thresholds. Blocking code without
+state between requests: it runs inside the engine's worker thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from threading import Event
+from time import perf_counter
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.catalog.catalog import Catalog
+from mcp_dualtune.config import ThresholdSettings
+from mcp_dualtune.engine.base import Engine
+from mcp_dualtune.pipeline.arguments import Filled, fill
+from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
+from mcp_dualtune.pipeline.route import route
+from mcp_dualtune.pipeline.select import select
+from mcp_dualtune.pipeline.stages import Parts
+from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.security.untrusted import clean_server
+from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord
+
+
+class Pipeline:
+    """Decides requests with one engine, its renderer and its adapters."""
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        adapters: AdapterStore,
+        thresholds: ThresholdSettings | None = None,
+        special_tokens: Sequence[str] = (),
+    ) -> None:
+        self._renderer = renderer
+        self._adapters = adapters
+        self._thresholds = thresholds or ThresholdSettings()
+        self._special = tuple(special_tokens)
+        self._clean: dict[str, tuple[ServerSpec, ServerSpec]] = {}
+
+    @classmethod
+    def for_engine(
+        cls, engine: Engine, adapters: AdapterStore, thresholds: ThresholdSettings | None = None
+    ) -> Pipeline:
+        """The pipeline that fits the engine's tokenizer.
+
+        Raises:
+            EngineError: the model's tokenizer has no template we can prompt it with.
+        """
+        special = tuple(engine.tokenizer.all_special_tokens)
+        return cls(Renderer.for_tokenizer(engine.tokenizer), adapters, thresholds, special)
+
+    def decide(self, engine: Engine, request: Request, catalog: Catalog, cancel: Event) -> Decision:
+        """Decide what to do next for `request`.
+
+        Raises:
+            CatalogError: the request names a server that is not in the catalog.
+            EngineError: the model cannot answer (too long, no grammar).
+            Cancelled: `cancel` was set.
+        """
+        started = perf_counter()
+        offered = catalog.restrict(request.servers) if request.servers is not None else catalog
+        parts = Parts(engine, self._renderer, self._adapters, cancel)
+        decision = _Run(parts, request, offered, self._thresholds, self._shown(offered)).decide()
+        return replace(decision, ms=(perf_counter() - started) * 1000)
+
+    def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
+        """The servers as the model may see them; cleaned once for each version of a server."""
+        shown = {}
+        for server in catalog.servers:
+            known = self._clean.get(server.name)
+            if known is None or known[0] is not server:
+                known = self._clean[server.name] = (server, clean_server(server, self._special))
+            shown[server.name] = known[1]
+        return shown
+
+
+class _Run:
+    """The stages of one decision, growing its list of records."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        request: Request,
+        catalog: Catalog,
+        thresholds: ThresholdSettings,
+        shown: Mapping[str, ServerSpec],
+    ) -> None:
+        self.parts, self.request, self.catalog, self.thresholds, self.shown = parts, request, catalog, thresholds, shown
+        self.records: list[StageRecord] = []
+
+    def decide(self) -> Decision:
+        if not self.shown:
+            return self._end("none", 1.0)
+        routed = route(self.parts, self.request, tuple(self.shown.values()))
+        self.records.append(routed.record)
+        servers = dict(routed.options)
+        if routed.record.choice == NONE:
+            return self._end("none", routed.record.probability)
+        if routed.record.probability < self.thresholds.none:
+            return self._end("none", 1.0 - routed.record.probability)
+        nothing = servers.get(NONE, 0.0)
+        for name in self._worth_asking(routed.options):
+            chosen = select(self.parts, self.request, self.shown[name])
+            self.records.append(chosen.record)
+            if chosen.record.choice != NONE:
+                return self._chosen(name, servers[name], chosen.record)
+            nothing += servers[name] * chosen.record.probability
+        # Nothing fits if the route stage says so, or any server asked does: the sum over those ways.
+        return self._end("none", min(nothing, 1.0))
+
+    def _worth_asking(self, options: Sequence[tuple[str, float]]) -> list[str]:
+        """The first server, and the second where the route stage found it possible and likelier than no server."""
+        servers = [(name, probability) for name, probability in options if name != NONE]
+        least = max(RUNNER_UP, dict(options).get(NONE, 0.0))
+        return [servers[0][0], *(name for name, probability in servers[1:2] if probability >= least)]
+
+    def _chosen(self, name: str, routed: float, selected: StageRecord) -> Decision:
+        if selected.choice == FINISH:
+            return self._end("finish", routed * selected.probability)
+        if selected.probability < self.thresholds.none:
+            return self._end("none", 1.0 - selected.probability)
+        server = self.catalog.server(name)
+        tool = next(tool for tool in self.shown[name].tools if tool.name == selected.choice)
+        # The model reads the cleaned schema; the two differ in texts only, so the answer is valid for both.
+        filled = fill(
+            self.parts, self.request, replace(server, context=self.shown[name].context), tool, self.thresholds.ask
+        )
+        self.records.append(filled.record)
+        confidence = routed * product([selected, filled.record])
+        return self._filled(name, tool.name, filled, confidence)
+
+    def _filled(self, server: str, tool: str, filled: Filled, confidence: float) -> Decision:
+        outcome: Outcome = "ask" if filled.missing else "call"
+        return Decision(
+            outcome, server, tool, filled.arguments, filled.missing, filled.question, confidence,
+            tuple(self.records), filled.provenance, 0.0,
+        )  # fmt: skip
+
+    def _end(self, outcome: Outcome, confidence: float) -> Decision:
+        return Decision(outcome, None, None, {}, (), None, confidence, tuple(self.records), {}, 0.0)

@@ -1,0 +1,119 @@
+"""What the three stages share: the parts they run on, and one ranked choice.
+
+Owns the way from a choice prompt to a stage record, and how prompts are made to fit the model's context. What is
+offered belongs to the stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from threading import Event
+from time import perf_counter
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.catalog.shortlist import shortlist
+from mcp_dualtune.engine.base import Engine, RankRequest
+from mcp_dualtune.errors import Cancelled, PromptTooLong
+from mcp_dualtune.pipeline.confidence import ALTERNATIVES, adapter_name, calibrate, ranked
+from mcp_dualtune.prompting import ChoicePrompt, Renderer
+from mcp_dualtune.security.untrusted import clip
+from mcp_dualtune.types import AdapterRef, HistoryItem, Request, ServerSpec, Stage, StageRecord
+
+HISTORY_FLOOR = 200
+"""Characters of one earlier result that are kept even when the prompt is tight."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a decision runs on: one model, its prompts, its adapters, and the caller's wish to stop."""
+
+    engine: Engine
+    renderer: Renderer
+    adapters: AdapterStore
+    cancel: Event
+
+    def check(self) -> None:
+        """Stop here when the caller went away.
+
+        Raises:
+            Cancelled: it did.
+        """
+        if self.cancel.is_set():
+            raise Cancelled("The request was cancelled.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The record of a choice and all its options, best first."""
+
+    record: StageRecord
+    options: tuple[tuple[str, float], ...]
+
+
+def choose(parts: Parts, stage: Stage, prompt: ChoicePrompt, adapter: AdapterRef | None) -> Choice:
+    """Rank the options of `prompt` under `adapter`.
+
+    Raises:
+        PromptTooLong, AdapterError, Cancelled: as `Engine.rank`.
+    """
+    parts.check()
+    started = perf_counter()
+    ranking = parts.engine.rank(RankRequest(prompt.tokens, prompt.option_tokens, adapter, prompt.stable), parts.cancel)
+    options = ranked(prompt.options, calibrate(ranking.log_probabilities, adapter))
+    (name, probability), others = options[0], options[1 : 1 + ALTERNATIVES]
+    elapsed = (perf_counter() - started) * 1000
+    record = StageRecord(stage, name, probability, tuple(others), adapter_name(adapter), elapsed)
+    return Choice(record, tuple(options))
+
+
+def fitting(
+    parts: Parts,
+    request: Request,
+    servers: Sequence[ServerSpec],
+    render: Callable[[Request, Sequence[ServerSpec]], ChoicePrompt],
+) -> ChoicePrompt:
+    """Render a choice among `servers` that fits the model: earlier results are cut first, then unlikely tools.
+
+    Raises:
+        PromptTooLong: not even the likeliest tool fits beside the request.
+    """
+    room = parts.engine.context_length
+    offered = tuple(servers)
+    prompt = render(request, offered)
+    while _length(prompt) > room:
+        parts.check()
+        shorter = shorten_history(request)
+        tools = sum(len(server.tools) for server in offered)
+        if shorter is not None:
+            request = shorter
+        elif tools > 1:
+            # The length is roughly proportional to the tools shown; aim a little below and look again.
+            budget = min(tools - 1, max(1, int(tools * room / _length(prompt) * 0.9)))
+            offered = shortlist(request.text, servers, budget)
+        else:
+            raise too_long(parts)
+        prompt = render(request, offered)
+    return prompt
+
+
+def shorten_history(request: Request) -> Request | None:
+    """`request` with every long earlier result cut to half, or None when they are all short."""
+    if all(len(item.result) <= HISTORY_FLOOR for item in request.history):
+        return None
+    history = tuple(
+        HistoryItem(item.call, clip(item.result, max(HISTORY_FLOOR, len(item.result) // 2))) for item in request.history
+    )
+    return replace(request, history=history)
+
+
+def too_long(parts: Parts) -> PromptTooLong:
+    """The error for a request that leaves no room beside a single tool."""
+    return PromptTooLong(
+        f"The request does not fit the model's context of {parts.engine.context_length} tokens.",
+        hint="Say it in fewer words, or configure a model with a longer context.",
+    )
+
+
+def _length(prompt: ChoicePrompt) -> int:
+    return len(prompt.tokens) + max(len(option) for option in prompt.option_tokens)

@@ -1,0 +1,1 @@
+"""One prompt template per family of models."""

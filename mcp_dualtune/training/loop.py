@@ -1,0 +1,212 @@
+"""The optimisation loop for base model and adapters: packed rows in, checkpoints and a log out.
+
+Same code on CPU and GPU. Resumable: the row stream is addressed by row number, and a checkpoint holds everything else.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mcp_dualtune.training.packing import Row
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast to train."""
+
+    steps: int
+    rows: int
+    """Rows a step."""
+    matrix_rate: float = 4e-3
+    """Peak rate of Muon, for matrices (its update is rescaled to AdamW's size)."""
+    other_rate: float = 3e-3
+    """Peak rate of AdamW, for embeddings and norms."""
+    warmup: int = 100
+    decay: float = 0.35
+    """Last share of the run in which the rate falls to zero."""
+    weight_decay: float = 0.02
+    minutes: float = math.inf
+    """Wall-clock budget: the schedule follows whichever of steps and minutes is further along."""
+    save_every: int = 200
+    measure_every: int = 200
+
+
+def tree_mask(segment: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
+    """[B, T] segment and root numbers -> [B, 1, T, T] boolean mask: attend to one's segment and its root, causally."""
+    length = segment.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=segment.device).tril()
+    same = segment[:, :, None] == segment[:, None, :]
+    prefix = root[:, :, None] == segment[:, None, :]
+    return ((same | prefix) & causal)[:, None]
+
+
+def batch_of(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor]:
+    """Rows -> tensors [B, T]."""
+    names = ("tokens", "segment", "root", "position", "target", "weight")
+    import numpy as np
+
+    return {n: torch.from_numpy(np.stack([getattr(row, n) for row in rows])).to(device) for n in names}
+
+
+def loss_of(model: Any, body: Callable[..., Any], batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """(weighted mean loss, logits [N, V] of the weighted positions); the head runs only where there is a weight."""
+    # A float mask in the compute type: SDPA's CPU kernel takes it as it is.
+    mask = torch.zeros(batch["tokens"].shape[0], 1, 1, 1, dtype=torch.bfloat16, device=batch["tokens"].device)
+    mask = mask.masked_fill(~tree_mask(batch["segment"], batch["root"]), torch.finfo(torch.bfloat16).min)
+    hidden = body(input_ids=batch["tokens"].long(), attention_mask=mask, position_ids=batch["position"].long())[0]
+    chosen = batch["weight"] > 0
+    logits = model.lm_head(hidden[chosen]).float()
+    losses = torch.nn.functional.cross_entropy(logits, batch["target"][chosen].long(), reduction="none")
+    weights = batch["weight"][chosen]
+    return (losses * weights).sum() / weights.sum(), logits
+
+
+@torch.no_grad()
+def measure(model: Any, body: Callable[..., Any], rows: Sequence[Row], size: int, device: torch.device) -> dict[str, float]:
+    """Loss and accuracy on answers: share of answer tokens, and of whole answers, that are the model's first choice."""
+    tokens = right = answers = whole = 0
+    total = 0.0
+    for start in range(0, len(rows) - size + 1, size):
+        batch = batch_of(rows[start : start + size], device)
+        batch["weight"] = (batch["weight"] >= 1.0).float()
+        with torch.autocast(device.type, torch.bfloat16):
+            loss, logits = loss_of(model, body, batch)
+        chosen = batch["weight"] > 0
+        hit = logits.argmax(-1) == batch["target"][chosen].long()
+        row = torch.arange(batch["tokens"].shape[0], device=device)[:, None].expand_as(batch["tokens"])
+        key = (row * 4096 + batch["segment"])[chosen]
+        _, inverse = key.unique(return_inverse=True)
+        count = int(inverse.max()) + 1
+        missed = torch.zeros(count, device=device).index_add_(0, inverse, (~hit).float())
+        tokens, right = tokens + hit.numel(), right + int(hit.sum())
+        answers, whole = answers + count, whole + int((missed == 0).sum())
+        total += float(loss) * hit.numel()
+    return {"loss": total / max(tokens, 1), "token": right / max(tokens, 1), "answer": whole / max(answers, 1)}
+
+
+class Trainer:
+    """Trains the parameters of `model` that require gradients."""
+
+    def __init__(
+        self, model: Any, plan: Plan, folder: Path, *, device: torch.device, body: Callable[..., Any] | None = None
+    ) -> None:
+        self.model, self.plan, self.folder, self.device = model.to(device), plan, folder, device
+        self.head = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.body = body or torch.compile(self.head.model)
+        named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+        matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n and "lora" not in n]
+        others = [p for n, p in named if not any(p is m for m in matrices)]
+        self.optimizers: list[torch.optim.Optimizer] = []
+        if matrices:
+            self.optimizers.append(
+                torch.optim.Muon(
+                    matrices, lr=plan.matrix_rate, weight_decay=plan.weight_decay, adjust_lr_fn="match_rms_adamw"
+                )
+            )
+        if others:
+            self.optimizers.append(
+                torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+            )
+        self.step, self.elapsed = 0, 0.0
+
+    def run(self, rows: Callable[[int], Iterator[Row]], held_out: dict[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
+        """Train to the end of the plan; `rows(n)` yields the stream from row n on. Returns the last measurements."""
+        self._resume()
+        source = _ahead(rows(self.step * self.plan.rows), self.plan.rows)
+        scores: dict[str, dict[str, float]] = {}
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        with Progress(*columns) as progress:
+            task = progress.add_task(self.folder.name, total=self.plan.steps, completed=self.step)
+            started, previous, mean = time.monotonic(), self.elapsed, None
+            while self._progress() < 1.0:
+                loss = self._step(batch_of(next(source), self.device))
+                mean = loss if mean is None else 0.97 * mean + 0.03 * loss
+                self.step += 1
+                self.elapsed = previous + time.monotonic() - started
+                done = self._progress()
+                progress.update(task, completed=self.step, description=f"{self.folder.name} loss {mean:.3f}")
+                if self.step % 20 == 0 or done >= 1.0:
+                    self._log({"step": self.step, "seconds": round(self.elapsed, 1), "loss": round(mean, 4)})
+                if self.step % self.plan.measure_every == 0 or done >= 1.0:
+                    self.model.eval()
+                    scores = {n: measure(self.head, self.body, r, self.plan.rows, self.device) for n, r in held_out.items()}
+                    self.model.train()
+                    self._log({"step": self.step, "seconds": round(self.elapsed, 1), "held_out": scores})
+                if self.step % self.plan.save_every == 0 or done >= 1.0:
+                    self._save()
+        return scores
+
+    def _progress(self) -> float:
+        return max(self.step / self.plan.steps, self.elapsed / 60 / self.plan.minutes)
+
+    def _step(self, batch: dict[str, torch.Tensor]) -> float:
+        done = self._progress()
+        scale = min(1.0, (self.step + 1) / self.plan.warmup, max(0.0, 1.0 - done) / self.plan.decay)
+        for optimizer, peak in zip(self.optimizers, self._peaks(), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * scale
+        with torch.autocast(self.device.type, torch.bfloat16):
+            loss, _ = loss_of(self.head, self.body, batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    def _peaks(self) -> list[float]:
+        return [self.plan.matrix_rate if isinstance(o, torch.optim.Muon) else self.plan.other_rate for o in self.optimizers]
+
+    def _log(self, record: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+
+    def _save(self) -> None:
+        state = {
+            "weights": {n: p.detach().cpu() for n, p in self.model.named_parameters() if p.requires_grad},
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "step": self.step,
+            "elapsed": self.elapsed,
+        }
+        partial = self.folder / "checkpoint.partial"
+        torch.save(state, partial)
+        os.replace(partial, self.folder / "checkpoint.pt")
+
+    def _resume(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        parameters = dict(self.model.named_parameters())
+        with torch.no_grad():
+            for name, value in state["weights"].items():
+                parameters[name].copy_(value)
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step, self.elapsed = state["step"], state["elapsed"]
+
+
+def _ahead(rows: Iterator[Row], size: int, depth: int = 4) -> Iterator[list[Row]]:
+    """Batches of `size` rows, made in a thread while the model computes."""
+    made: queue.Queue[list[Row]] = queue.Queue(depth)
+
+    def work() -> None:
+        while True:
+            made.put([next(rows) for _ in range(size)])
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        yield made.get()

@@ -1,0 +1,192 @@
+"""Reads the data sets and the project's own phrases into records.
+
+Owns file formats and what is kept out (held-out servers, evaluation suites). It invents nothing: `cases` and `drills`
+do. `data` is the directory of third-party files named in adapters/nano/README.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.records import Case, Chain, Entry, bucket, make_tool, parse_entry
+from mcp_dualtune.types import NONE, ServerSpec, ToolSpec
+
+TUNED = ("filesystem", "git", "memory", "sqlite", "time", "fetch", "everything", "monday", "notion")
+"""Servers with phrases of our own and adapters; the base model never sees them."""
+CHOICE_FILES = ("clinc150", "banking77", "metatool", "toolverifier", "hwu_slurp", "snips", "sgd_flat")
+CALL_FILES = (
+    "sgd_flat", "hwu_slurp", "snips", "home_assistant", "toolrl_sft", "glaive_demo", "seal_tools_dev",
+    "nexus_vault", "gpteacher_toolformer", "restaurant8k",
+)  # fmt: skip
+TEXT_FILES = ("text-dialogues", "text-wiki", "text-openstax", "text-commands", "text-manuals")
+DEV_SHARE = 14
+"""One authored server in this many is kept for measuring while training."""
+
+
+@dataclass
+class Corpus:
+    """Everything that examples are made from."""
+
+    servers: dict[str, ServerSpec] = field(default_factory=dict)
+    """Servers with requests, by name (all their tools, requests or not)."""
+    entries: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    """By server name."""
+    chains: dict[str, list[Chain]] = field(default_factory=lambda: defaultdict(list))
+    catalogue: list[ServerSpec] = field(default_factory=list)
+    """Servers without requests: distractors and schemas to read."""
+    prompts: list[tuple[str, ServerSpec]] = field(default_factory=list)
+    """Requests that name only the right server."""
+    choices: list[Case] = field(default_factory=list)
+    calls: list[Case] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    tuned: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+
+    @property
+    def general(self) -> list[str]:
+        """Servers with requests that are neither tuned nor kept for measuring."""
+        kept = {*self.tuned, *self.dev}
+        return [name for name in self.servers if name not in kept]
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a JSON Lines file, gzipped or not.
+
+    Raises:
+        TrainingError: the file is missing or a line is not JSON.
+    """
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise TrainingError(f"{path}: line {number} is not JSON ({error}).") from error
+    except FileNotFoundError as error:
+        raise TrainingError(
+            f"Training data {path} is missing.", hint="Give the directory of the data sets listed in the model card."
+        ) from error
+
+
+def held_out() -> set[str]:
+    """Names of servers that no training may see (evaluation/suites/held_out_servers.json)."""
+    text = resources.files("mcp_dualtune.evaluation").joinpath("suites/held_out_servers.json").read_text("utf-8")
+    rows = json.loads(text)
+    return {row["server"] for row in rows} | {copy["server"] for row in rows for copy in row.get("copies", ())}
+
+
+def load_corpus(data: Path, servers: Path, *, texts: bool = True) -> Corpus:
+    """Read everything: third-party files from `data`, tool lists of the tuned servers from `servers` (*.json)."""
+    corpus = Corpus()
+    _load_tuned(corpus, servers)
+    _load_authored(corpus, data)
+    _load_public(corpus, data)
+    if texts:
+        for name in TEXT_FILES:
+            corpus.texts += [row["text"] for row in read_rows(data / f"{name}.jsonl.gz")]
+    return corpus
+
+
+def _load_tuned(corpus: Corpus, folder: Path) -> None:
+    phrases = resources.files("mcp_dualtune.training").joinpath("phrases")
+    for name in TUNED:
+        path = phrases.joinpath(f"{name}.jsonl")
+        if not path.is_file():
+            continue
+        listing = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        spec = make_server(name, listing.get("description") or listing.get("instructions") or "", listing["tools"])
+        if spec is None:
+            continue
+        corpus.servers[name] = spec
+        corpus.tuned += (name,)
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            if "steps" in row:
+                corpus.chains[name].append(Chain(name, row["text"], row.get("values") or {}, tuple(row["steps"])))
+            else:
+                corpus.entries[name].append(parse_entry(name, row["tool"], row))
+
+
+def _load_authored(corpus: Corpus, data: Path) -> None:
+    excluded = held_out()
+    lists: dict[str, ServerSpec] = {}
+    for row in read_rows(data / "mcp_catalogue.jsonl.gz"):
+        spec = make_server(row["server"], row.get("description") or "", row["tools"])
+        if spec is None or row["server"] in excluded or _is_tuned(row["server"]):
+            continue
+        corpus.catalogue.append(spec)
+        if spec.name not in lists or len(lists[spec.name].tools) < len(spec.tools):
+            lists[spec.name] = spec
+    grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_rows(data / "authored.jsonl.gz"):
+        if row["server"] not in excluded and not _is_tuned(row["server"]):
+            grouped[row["server"]].append(row)
+    for name, rows in grouped.items():
+        own = [row["tool"] for row in rows]
+        known = {tool["name"] for tool in own}
+        listed = lists.get(name)
+        spec = make_server(name, rows[0].get("server_description") or "", own)
+        if spec is None:
+            continue
+        others = tuple(tool for tool in listed.tools if tool.name not in known) if listed else ()
+        corpus.servers[name] = ServerSpec(name, spec.description, spec.tools + others, "")
+        usable = {tool.name for tool in spec.tools}
+        corpus.entries[name] = [
+            parse_entry(name, row["tool"]["name"], row) for row in rows if row["tool"]["name"] in usable
+        ]
+    corpus.dev = tuple(name for name in grouped if bucket(name, DEV_SHARE) == 0)
+    by_name = {spec.name: spec for spec in corpus.catalogue}
+    for row in read_rows(data / "mcp_server_prompts.jsonl.gz"):
+        spec = by_name.get(row["server"])
+        if spec and row["server"] not in corpus.dev:
+            corpus.prompts.append((row["query"], spec))
+
+
+def _load_public(corpus: Corpus, data: Path) -> None:
+    for name in dict.fromkeys((*CHOICE_FILES, *CALL_FILES)):
+        for row in read_rows(data / f"{name}.jsonl.gz"):
+            if row["history"] or len(row["calls"]) > 1 or len(row["query"]) > 600:
+                continue
+            spec = make_server(row.get("server") or row["source"], row.get("server_description") or "", row["tools"])
+            if spec is None:
+                continue
+            call = row["calls"][0] if row["calls"] else {"name": NONE, "arguments": {}}
+            known = row.get("arguments_known", True) and call["name"] != NONE and name in CALL_FILES
+            case = Case(row["query"], spec, call["name"], call["arguments"] if known else None)
+            if name in CHOICE_FILES and len(spec.tools) > 1:
+                corpus.choices.append(case)
+            if known:
+                corpus.calls.append(case)
+
+
+def make_server(name: str, description: str, tools: list[Mapping[str, Any]]) -> ServerSpec | None:
+    """A ServerSpec from a tool list with `inputSchema` or `parameters`; None when no tool can be used."""
+    specs: dict[str, ToolSpec] = {}
+    for tool in tools:
+        schema = tool.get("inputSchema") or tool.get("parameters") or {}
+        spec = _tool(name, tool["name"], tool.get("description") or "", json.dumps(schema))
+        if spec is not None:
+            specs.setdefault(spec.name, spec)
+    return ServerSpec(name, description, tuple(specs.values()), "") if specs else None
+
+
+@lru_cache(maxsize=200_000)
+def _tool(server: str, name: str, description: str, schema: str) -> ToolSpec | None:
+    """`make_tool`, once for each of the many records that repeat a tool."""
+    return make_tool(server, name, description, json.loads(schema))
+
+
+def _is_tuned(server: str) -> bool:
+    """Whether a catalogue server is one of the tuned ones under another spelling."""
+    words = server.lower().replace("-", " ").replace("_", " ").split()
+    return any(word in words for word in ("filesystem", "git", "sqlite", "monday", "notion")) or server in TUNED

@@ -1,0 +1,35 @@
+"""Who may listen and who may connect."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcp_dualtune.config import HttpSettings
+from mcp_dualtune.errors import ConfigError
+from mcp_dualtune.mcp_server.http import is_loopback, open_socket, web_address
+
+
+def test_a_port_in_use_is_one_clear_error() -> None:
+    with open_socket(HttpSettings(port=0)) as first:
+        port = first.getsockname()[1]
+        assert web_address(first, "http") == f"http://127.0.0.1:{port}/mcp"
+        with pytest.raises(ConfigError, match=rf"Cannot listen on 127\.0\.0\.1:{port}.*--port"):
+            open_socket(HttpSettings(port=port))
+
+
+def test_a_network_address_needs_a_token() -> None:
+    with pytest.raises(ConfigError, match="token_env"):
+        open_socket(HttpSettings(host="0.0.0.0", port=0))
+    open_socket(HttpSettings(host="0.0.0.0", port=0, token="secret")).close()
+
+
+def test_a_name_that_is_no_address_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"256\.1\.1\.1"):
+        open_socket(HttpSettings(host="256.1.1.1", token="secret"))
+
+
+@pytest.mark.parametrize(
+    ("host", "local"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("nas", False)]
+)
+def test_loopback_is_told_from_the_network(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
