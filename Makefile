@@ -30,14 +30,14 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet -c constraints.txt -e . --group dev
 	@touch $@
 
-# Node is optional: without it the demo and the tests say what they leave out.
+# Node is optional: without it the demo and the tests say what they leave out. The stamp stays away then, so that a
+# later `make install` finds a Node that has come in the meantime.
 .node/.installed: Makefile
 	@mkdir -p .node
 	@if command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then \
-	  echo "Installing the npm servers"; \
-	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR); \
+	  echo "Installing the npm servers" && \
+	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) && touch $@; \
 	else echo "Node 20 or newer is not here: going on without the filesystem and memory servers"; fi
-	@touch $@
 
 demo: install
 	@$(BIN)/python -m examples.demo

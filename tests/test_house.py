@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -180,11 +179,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_by("import mcp_dualtune").isdisjoint(HEAVY)
 
 
-def test_help_answers_quickly() -> None:
-    """The promise is 0.3 s on an idle machine; the bound leaves room for a machine that is busy."""
+def test_help_needs_little_time() -> None:
+    """The promise is 0.3 s. Processor time is measured, as the time on the wall says more about the machine's load."""
+    resource = pytest.importorskip("resource")
+
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return float(usage.ru_utime + usage.ru_stime)
+
     times = []
     for _ in range(3):
-        start = time.perf_counter()
+        before = used()
         subprocess.run([sys.executable, "-m", "mcp_dualtune", "--help"], cwd=ROOT, capture_output=True, timeout=60)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 1.5
+        times.append(used() - before)
+    assert min(times) < 0.3

@@ -66,8 +66,11 @@ def tiny_llama(folder: Path, *, seed: int = 0, context_length: int = 2048) -> Pa
     return _save(config, tokenizer, folder, seed)
 
 
-def tiny_qwen2(folder: Path, *, seed: int = 0) -> Path:
-    """Save a random Qwen2 with a ChatML template and more rows of weights than words; returns the folder."""
+def tiny_qwen2(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
+    """Save a random Qwen2 with a ChatML template and more rows of weights than words; returns the folder.
+
+    `settings` go to its config.
+    """
     from transformers import Qwen2Config  # noqa: PLC0415
 
     tokenizer = tiny_tokenizer(CHAT_TOKENS, end="<|im_end|>")
@@ -84,6 +87,7 @@ def tiny_qwen2(folder: Path, *, seed: int = 0) -> Path:
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
         pad_token_id=tokenizer.pad_token_id,
+        **settings,
     )
     return _save(config, tokenizer, folder, seed)
 

@@ -113,20 +113,20 @@ class Connection:
 
     async def _handshake(self, session: ClientSession) -> None:
         """Legacy first by default: only there can servers ask back; a server that refuses gets the other protocol."""
-        if self.config.options.mode == "legacy":
+        if self.config.options.mode == "auto":
             try:
-                await session.initialize()
-            except MCPError as error:
-                if error.code != _WRONG_VERSION:
-                    raise
                 await session.discover()
-            return
+                return
+            except (MCPError, ValidationError, RuntimeError) as error:
+                if isinstance(error, MCPError) and error.code == _CLOSED:
+                    raise
         try:
-            await session.discover()
-        except (MCPError, ValidationError, RuntimeError) as error:
-            if isinstance(error, MCPError) and error.code == _CLOSED:
-                raise
             await session.initialize()
+        except MCPError as error:
+            # A server that was too slow for `discover` above has settled on the stateless protocol by now.
+            if error.code != _WRONG_VERSION:
+                raise
+            await session.discover()
 
     async def _refresh(self, session: ClientSession, wire: Wire) -> None:
         tools: list[Mapping[str, JSON]] = []

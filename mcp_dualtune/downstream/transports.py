@@ -73,7 +73,7 @@ class _RemoteLink:
 
     async def _look_at(self, response: httpx2.Response) -> None:
         # The SDK turns a refused request into one generic message; the number says what to do.
-        self._refusal = response.status_code if response.status_code in (401, 403, 404) else self._refusal
+        self._refusal = response.status_code if response.status_code in (401, 403, 404) else None
 
     @asynccontextmanager
     async def streams(self) -> AsyncIterator[Streams]:

@@ -27,6 +27,8 @@ PREFILL_TOKENS = 512
 """Prompt tokens per forward pass: what a cancelled request may still cost."""
 PACKED_TOKENS = 2048
 """Option tokens per forward pass."""
+NEAR = 0.05
+"""Relative difference of log-probabilities that rounding to bf16 or int8 explains."""
 WORTH_KEEPING = 64
 """Prompt tokens beyond the stable start from which on the whole prompt is kept: fewer cost next to nothing again."""
 
@@ -221,21 +223,22 @@ class HFEngine:
             # A mask of ours would replace the window.
             return False
         prompt, options = (1, 2, 3), ((4, 5, 6), (4, 7, 8), (9, 10, 11))
-        changed = (*options[:1], (4, 8, 8), (10, 10, 11))
+        tree = OptionTree(options)
+        chain = OptionTree([(*tree.tokens, 0)])
+        tokens = (*prompt, *tree.tokens)
+        positions = [*range(len(prompt)), *(len(prompt) + depth for depth in tree.depths)]
+        masks = [each.mask(0, len(prompt), self._model.dtype, self._model.device) for each in (tree, chain)]
         with torch.inference_mode():
-            alone = self._score_batch(_fresh(prompt), options)
+            alone = self._score_batch(_Run(BASE, prompt, 0, DynamicCache(), 0, None), options)
             try:
-                packed = self._score_packed(_fresh(prompt), options)
-                beside_others = self._score_packed(_fresh(prompt), changed)
+                apart, together = (self._forward(DynamicCache(), [tokens], 1 + len(tree), positions, m) for m in masks)
             # However a model refuses the mask, its options go in a batch.
             except (IndexError, RuntimeError, TypeError, ValueError):
                 return False
-        near = all(abs(one - other) <= 0.02 * abs(other) for one, other in zip(packed, alone, strict=True))
-        return near and packed[0] == beside_others[0]
-
-
-def _fresh(prompt: Tokens) -> _Run:
-    return _Run(BASE, prompt, 0, DynamicCache(), 0, None)
+        packed = tree.scores(apart[0])
+        near = all(abs(one - other) <= NEAR * abs(other) for one, other in zip(packed, alone, strict=True))
+        # The same tokens under two masks: equal to the last bit means that the mask is not looked at.
+        return near and not torch.equal(apart, together)
 
 
 def _since(started: float) -> float:

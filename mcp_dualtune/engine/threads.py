@@ -11,23 +11,26 @@ from typing import Any
 import torch
 
 SMALL_MODEL_BYTES = 100 * 2**20
-"""Up to this size one token is computed faster than a second core can be woken: one thread is best, also when the
-machine is busy. Reading larger weights is bound by memory, which needs all cores."""
-PREFILL_FROM = 32
-"""Tokens in one pass from which on a small model uses all threads."""
+"""Up to this size a pass takes milliseconds, and threads spend them waiting for each other: when another program holds
+one of the cores, two threads are many times slower than one. Larger weights are bound by memory and need all cores."""
+SMALL_MODEL_PREFILL = 256
+"""Tokens in one pass from which on a small model uses several threads."""
+SMALL_MODEL_THREADS = 4
 
 
 class Threads:
     """Sets the thread count for a pass of a number of tokens."""
 
     def __init__(self, model: Any, threads: int | None) -> None:
-        size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-        self._many = threads or _cores()
-        self._few = threads or (1 if size <= SMALL_MODEL_BYTES else self._many)
+        size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
+        small = size <= SMALL_MODEL_BYTES
+        # A small model leaves one core to the programs that it works for.
+        self._many = threads or (max(1, min(_cores() - 1, SMALL_MODEL_THREADS)) if small else _cores())
+        self._few = threads or (1 if small else self._many)
 
     def set(self, tokens: int) -> None:
         """Prepare for a pass over `tokens` tokens."""
-        wanted = self._many if tokens >= PREFILL_FROM else self._few
+        wanted = self._many if tokens >= SMALL_MODEL_PREFILL else self._few
         if torch.get_num_threads() != wanted:
             torch.set_num_threads(wanted)
 

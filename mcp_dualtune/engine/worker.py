@@ -27,7 +27,7 @@ State = Literal["new", "loading", "ready", "failed", "closed"]
 Work = Callable[..., T]
 """`work(engine, cancel, *args)`: blocking; looks at `cancel` between steps and raises Cancelled when it is set."""
 
-JOIN_SECONDS = 10.0
+JOIN_SECONDS = 2.0
 """How long closing waits for a job or a load that does not look at its cancel event."""
 
 

@@ -83,8 +83,9 @@ class _ParkedConversation(Conversation):
         return await self._answers.receive()
 
     def answer(self, answer: mcp_types.ElicitResult) -> None:
-        """Hand the waiting work its answer."""
-        self._answers_in.send_nowait(answer)
+        """Hand the waiting work its answer; work that has stopped waiting just now goes on without it."""
+        with suppress(anyio.BrokenResourceError):
+            self._answers_in.send_nowait(answer)
 
     async def run(self, work: Work) -> None:
         """Do the work; its result or error stays in `outcome` for the request that follows it."""

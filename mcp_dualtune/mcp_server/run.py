@@ -10,8 +10,8 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import uvicorn
@@ -110,15 +110,17 @@ async def _live(gateway: Gateway, serve: Serve) -> None:
             guard = threading.Timer(CLOSE_LIMIT, _leave, [128 + caught[0] if caught else 1])
             guard.daemon = True
             guard.start()
-        if caught:
-            # Cancelling stdio would wait for its thread, which waits for the next line of stdin.
-            _leave(128 + caught[0])
+        if not failed:
+            # At once, because two threads would be waited for otherwise: the transport's, which reads the next line of
+            # stdin, and the engine's, which may still be loading the model.
+            _leave(128 + caught[0] if caught else 0)
         guard.cancel()
         tasks.cancel_scope.cancel()
-    if failed:
-        raise failed[0]
+    raise failed[0]
 
 
-def _leave(code: int) -> None:
-    sys.stderr.flush()
+def _leave(code: int) -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
     os._exit(code)

@@ -58,7 +58,7 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
     while len(prompt.tokens) + ANSWER_ROOM > parts.engine.context_length:
         shorter = shorten_history(shown)
         if shorter is None:
-            raise too_long(parts)
+            raise too_long(parts, f"The request and the schema of {server.name}/{tool.name} do")
         shown = shorter
         prompt = parts.renderer.arguments(shown, tool, fixed, facts)
     limit = min(ANSWER_TOKENS, parts.engine.context_length - len(prompt.tokens))

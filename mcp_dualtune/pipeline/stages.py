@@ -107,10 +107,10 @@ def shorten_history(request: Request) -> Request | None:
     return replace(request, history=history)
 
 
-def too_long(parts: Parts) -> PromptTooLong:
-    """The error for a request that leaves no room beside a single tool."""
+def too_long(parts: Parts, what: str = "The request does") -> PromptTooLong:
+    """The error for a prompt that cannot be cut any further; `what` says what does not fit."""
     return PromptTooLong(
-        f"The request does not fit the model's context of {parts.engine.context_length} tokens.",
+        f"{what} not fit the model's context of {parts.engine.context_length} tokens.",
         hint="Say it in fewer words, or configure a model with a longer context.",
     )
 

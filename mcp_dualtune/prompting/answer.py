@@ -19,16 +19,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcp_dualtune.errors import GrammarError
+from mcp_dualtune.prompting.decodable import decodable, is_free_string
 from mcp_dualtune.types import JSON
 
 ASK = "<|ask|>"
 SKIP = "<|skip|>"
 SEPARATORS = (", ", ": ")
-GUIDANCE = {"item_separator": SEPARATORS[0], "key_separator": SEPARATORS[1], "whitespace_flexible": False}
-"""llguidance's JSON options: fixed separators, so that everything but the values is forced."""
-MARKER = re.compile(r'(?<!\\)":(<\|(?:ask|skip)\|>)')
-TEXT_RULES = ("pattern", "format", "minLength", "maxLength")
-"""Constraints on free strings that the extra space would break; validation checks them afterwards."""
+GUIDANCE = {
+    "item_separator": SEPARATORS[0],
+    "key_separator": SEPARATORS[1],
+    "whitespace_flexible": False,
+    "lenient": True,
+    "coerce_one_of": True,
+}
+"""llguidance's JSON options: fixed separators, so that everything but the values is forced; keywords it does not know
+are left to the check of the complete arguments."""
+STRING_OR_MARKER = re.compile(r'"(?:[^"\\]|\\.)*"|(<\|(?:ask|skip)\|>)')
+"""Strings are matched whole, so that group 1 finds markers outside strings only."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +47,14 @@ class ParsedArguments:
     """Required parameters the model says are not in the request."""
 
 
-def is_free_string(schema: JSON) -> bool:
-    """Whether any text may stand here (no enum, no const), so that values are copied from the request."""
-    return isinstance(schema, Mapping) and not ({"enum", "const"} & schema.keys())
+def split_markers(text: str) -> list[str]:
+    """An answer's text cut at its markers; the odd pieces are markers, the even ones plain text."""
+    pieces, at = [], 0
+    for found in STRING_OR_MARKER.finditer(text):
+        if found[1]:
+            pieces += [text[at : found.start()], found[1]]
+            at = found.end()
+    return [*pieces, text[at:]]
 
 
 class Filled:
@@ -70,9 +82,9 @@ class Filled:
         for index, (name, part) in enumerate(schema.get("properties", {}).items()):
             special = ASK if name in required else SKIP
             members.append(f"p{index}")
-            key = json.dumps(json.dumps(name, ensure_ascii=False) + ":", ensure_ascii=False)
+            key = json.dumps(json.dumps(name) + ":")
             rules.append(f'p{index}: {key} ( {special} | " " v{index} )')
-            rules.append(f"v{index}: %json {_json_rule(_without_text_rules(part))}")
+            rules.append(f"v{index}: %json {_json_rule(decodable(part, spaced=True))}")
         return "\n".join(['start: "{" ' + ' ", " '.join(members) + ' "}"', *rules])
 
     def parse(self, text: str, schema: Mapping[str, JSON]) -> ParsedArguments:
@@ -81,9 +93,9 @@ class Filled:
         Raises:
             GrammarError: the text is not a complete answer.
         """
-        # Inside a value every quote is escaped, so an unescaped quote before the colon ends a key.
-        marked = MARKER.sub(lambda found: f'": {json.dumps({found[1]: 1})}', text)
-        values = _load(marked, text)
+        pieces = split_markers(text)
+        pieces[1::2] = [json.dumps({marker: 1}) for marker in pieces[1::2]]
+        values = _load("".join(pieces), text)
         properties = schema.get("properties", {})
         return ParsedArguments(
             {
@@ -108,12 +120,13 @@ class Plain:
 
     def grammar(self, schema: Mapping[str, JSON]) -> str:
         """llguidance Lark text for the whole answer."""
-        required = set(schema.get("required") or ())
+        closed = decodable({**schema, "additionalProperties": False}, spaced=False)
+        required = set(closed.get("required") or ())
         properties = {
             name: {"anyOf": [part, {"const": ASK}]} if name in required else part
-            for name, part in schema.get("properties", {}).items()
+            for name, part in closed.get("properties", {}).items()
         }
-        return "start: %json " + _json_rule({**schema, "properties": properties, "additionalProperties": False})
+        return "start: %json " + _json_rule({**closed, "properties": properties})
 
     def parse(self, text: str, schema: Mapping[str, JSON]) -> ParsedArguments:
         """Read an answer back.
@@ -146,7 +159,7 @@ def _load(text: str, shown: str) -> dict[str, Any]:
 
 
 def _json_rule(schema: JSON) -> str:
-    return json.dumps({"x-guidance": GUIDANCE, **schema} if isinstance(schema, Mapping) else {"x-guidance": GUIDANCE})
+    return json.dumps({**(schema if isinstance(schema, Mapping) else {}), "x-guidance": GUIDANCE})
 
 
 def _map_strings(value: JSON, schema: JSON, change: Any) -> JSON:
@@ -193,17 +206,3 @@ def _options_open(schema: JSON) -> JSON:
     if "properties" in schema:
         return {**schema, "properties": {k: _options_open(v) for k, v in schema["properties"].items()}}
     return schema
-
-
-def _without_text_rules(schema: JSON) -> JSON:
-    if isinstance(schema, list):
-        return [_without_text_rules(item) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    keep = {k: v for k, v in schema.items() if k not in TEXT_RULES or not is_free_string(schema)}
-    for keyword in ("items", "anyOf", "oneOf", "additionalProperties"):
-        if keyword in keep:
-            keep[keyword] = _without_text_rules(keep[keyword])
-    if isinstance(keep.get("properties"), Mapping):
-        keep["properties"] = {k: _without_text_rules(v) for k, v in keep["properties"].items()}
-    return keep

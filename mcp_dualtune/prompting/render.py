@@ -21,7 +21,10 @@ Tokens = tuple[int, ...]
 class Template(Protocol):
     """How one family of models is prompted. Every method returns (stable tokens, tokens of this request)."""
 
-    answer: Filled | Plain
+    @property
+    def answer(self) -> Filled | Plain:
+        """How arguments are written, constrained and read."""
+        ...
 
     def route(self, request: Request, servers: Sequence[ServerSpec]) -> tuple[Tokens, Tokens]:
         """Ask for a server."""

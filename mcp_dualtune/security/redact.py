@@ -37,7 +37,7 @@ _SCHEME = re.compile(r"\b(bearer|basic|token)\s+([\w.~+/=-]{8,})", re.IGNORECASE
 _USER = re.compile(r"(?<=://)([^/\s:@]*):([^/\s@]+)(?=@)")
 # Bounded repeats that begin only where a name begins: a hostile text costs linear time.
 _PAIR = re.compile(
-    rf"(?<![\w.-])([\w.-]{{1,{LONGEST_NAME}}})(\"?'?\s{{0,4}}[=:]\s{{0,4}})(\"[^\"]*\"|'[^']*'|[^\s,;&\"'}}\]]+)"
+    rf"(?<![\w.-])([\w.-]{{1,{LONGEST_NAME}}})(\"?'?\s{{0,4}}[=:]\s{{0,4}})(\"(?:[^\"\\]|\\.)*\"|'[^']*'|[^\s,;&\"'}}\]]+)"
 )
 
 

@@ -1,12 +1,14 @@
 """Trains and saves LoRA adapters for the stages, all from the same cases under separate answers.
 
 One wrapped model serves every adapter: its LoRA matrices are reset between adapters, so the compiled body is reused.
-An adapter for one tool starts from the generic `arguments` adapter and is kept only if it beats it on held-out requests.
+An adapter for one tool starts from the generic `arguments` adapter and is kept only if it beats it on held-out
+requests.
 """
 
 from __future__ import annotations
 
 import hashlib
+import random
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mcp_dualtune.adapter_registry.manifest import Manifest, Scores, TrainingData, save_manifest
-from mcp_dualtune.engine.load import model_digest
+from mcp_dualtune.adapter_registry.manifest import Manifest, Scores, TrainingData, load_manifest, save_manifest
+from mcp_dualtune.engine.base import RankRequest
+from mcp_dualtune.engine.generate import HFEngine
+from mcp_dualtune.engine.load import load_model, model_digest
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.examples import ExampleMaker
@@ -24,12 +31,13 @@ from mcp_dualtune.training.loop import Plan, Trainer, measure
 from mcp_dualtune.training.packing import Row, stream
 from mcp_dualtune.training.records import Entry, bucket
 from mcp_dualtune.training.sources import Corpus
-from mcp_dualtune.types import Stage
+from mcp_dualtune.types import AdapterRef, Stage
 
 ROW_LENGTH = 768
 RANK, ALPHA = 16, 32
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 HELD_OUT_ROWS = 16
+CALIBRATION_GROUPS = 60
 SPLIT = 9
 """One request in this many is held out of adapter training."""
 TUNED_SHARE = 0.6
@@ -73,9 +81,6 @@ class AdapterTrainer:
     """Trains adapters on one base model and writes them to `output`."""
 
     def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
-        from peft import LoraConfig, get_peft_model
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         self.base, self.runs, self.output, self.device = base, runs, output, device
         self.digest = model_digest(base)
         self.tokenizer = AutoTokenizer.from_pretrained(base)
@@ -117,12 +122,34 @@ class AdapterTrainer:
         self._save(target, manifest)
         return manifest
 
+    def calibrate(self, job: Job) -> float:
+        """Fit the temperature of a choosing adapter on held-out requests and write it into its manifest."""
+        folder = self.output / job.name
+        engine = HFEngine(load_model(self.output, precision="bf16"))
+        adapter = AdapterRef(job.name, folder, "calibration")
+        make, rng = self.make(self.judge, job), random.Random(f"calibrate/{job.name}")
+        examples = [example for _ in range(CALIBRATION_GROUPS) for example in make(rng)]
+        scores, right = [], []
+        for example in examples:
+            ranking = engine.rank(RankRequest(example.tokens, example.options, adapter, example.stable))
+            scores.append(torch.tensor(ranking.log_probabilities))
+            right.append(example.options.index(example.answer))
+
+        def loss(temperature: float) -> float:
+            return sum(
+                float(-torch.log_softmax(score / temperature, -1)[at]) for score, at in zip(scores, right, strict=True)
+            )
+
+        best = min((0.5 * 1.05**step for step in range(40)), key=loss)
+        save_manifest(replace(load_manifest(folder), temperature=round(best, 3)), folder)
+        return best
+
     def make(self, maker: ExampleMaker, job: Job) -> Make:
         """What a job reads."""
         corpus = maker.corpus
         general = corpus.general
         if job.tool is not None:
-            return lambda rng: maker.arguments(rng, [job.server], rename=0.0, tool=job.tool)
+            return lambda rng: maker.arguments(rng, [str(job.server)], rename=0.0, tool=job.tool)
 
         def one(rng: Any) -> Any:
             tuned = rng.random() < TUNED_SHARE
@@ -153,9 +180,6 @@ class AdapterTrainer:
                 if parameter.requires_grad:
                     parameter.copy_(self.start[name])
         if start is not None:
-            from peft import set_peft_model_state_dict
-            from safetensors.torch import load_file
-
             set_peft_model_state_dict(self.model, load_file(start / "adapter_model.safetensors"))
 
     def _save(self, target: Path, manifest: Manifest) -> None:
@@ -176,7 +200,5 @@ class AdapterTrainer:
 
 def halve(path: Path) -> None:
     """Rewrite a safetensors file in bfloat16: the precision it is served in."""
-    from safetensors.torch import load_file, save_file
-
     tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in load_file(path).items()}
     save_file(tensors, path, metadata={"format": "pt"})

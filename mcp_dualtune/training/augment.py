@@ -124,9 +124,11 @@ def noisy(text: str, protected: list[str], rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.45:
         return text
-    pieces = re.split("(" + "|".join(re.escape(p) for p in sorted(protected, key=len, reverse=True)) + ")", text) if (
-        protected
-    ) else [text]
+    pieces = (
+        re.split("(" + "|".join(re.escape(p) for p in sorted(protected, key=len, reverse=True)) + ")", text)
+        if (protected)
+        else [text]
+    )
     for index, piece in enumerate(pieces):
         if piece in protected or not piece:
             continue

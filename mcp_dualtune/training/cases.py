@@ -65,15 +65,14 @@ class CaseMaker:
         for name in entry.ambient:
             if name not in arguments:
                 roll = rng.random()
+                context = {key: fact for key, fact in context.items() if key not in ("root", "cwd")}
                 if roll < 0.5:
-                    fixed[name] = drills.path(rng)
+                    fixed[name] = drills.folder(rng)
                 elif roll < 0.8:
-                    arguments[name] = drills.path(rng)
-                    key = rng.choice((name, "cwd", "repository", "workspace", "root", "project folder"))
-                    context = {key: str(arguments[name]), **{k: v for k, v in context.items() if k != "cwd"}}
+                    arguments[name] = drills.folder(rng)
+                    context[rng.choice((name, "cwd", "repository", "workspace", "root"))] = str(arguments[name])
                 else:
                     missing = (*missing, name)
-                    context.pop("cwd", None)
         protected = [value for value in _strings(arguments) if value]
         if not missing or not protected:
             text = noisy(text, protected, rng)
@@ -105,8 +104,10 @@ class CaseMaker:
         at = rng.randrange(len(chain.steps) + 1)
         spec = self.corpus.servers[chain.server]
         history = tuple(
-            HistoryItem(ToolCall(chain.server, step["tool"], _arguments(step, known)),
-                        str(substitute(step.get("result") or "", known)))  # fmt: skip
+            HistoryItem(
+                ToolCall(chain.server, step["tool"], _arguments(step, known)),
+                str(substitute(step.get("result") or "", known)),
+            )
             for step in chain.steps[:at]
         )
         if at == len(chain.steps):
@@ -116,7 +117,7 @@ class CaseMaker:
         tool = _tool(spec, step["tool"])
         fixed = {}
         if any(name in ("repo_path",) and name not in arguments for name in tool.input_schema.get("required") or ()):
-            fixed["repo_path"] = drills.path(rng)
+            fixed["repo_path"] = drills.folder(rng)
         return Case(query, spec, step["tool"], arguments, (), history, self.context(rng), fixed)
 
     def result(self, server: str, case: Case, rng: random.Random) -> str:
@@ -138,6 +139,8 @@ class CaseMaker:
             facts["today"] = f"{rng.randint(2023, 2027)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
         if rng.random() < 0.5:
             facts["timezone"] = rng.choice(ZONES)
+        if rng.random() < 0.3:
+            facts[rng.choice(("root", "cwd"))] = drills.folder(rng)
         return facts
 
     def stranger(self, servers: Sequence[str], pool: Sequence[str], rng: random.Random) -> str:

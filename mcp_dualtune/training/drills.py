@@ -14,17 +14,126 @@ from mcp_dualtune.training.augment import random_word, words_of
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-FOLDERS = "src docs data notes backup build tests photos reports config tmp archive lib assets 2024 old drafts".split()
-STEMS = "report main index budget todo readme invoice summary app notes plan draft schema users log cover letter".split()
-ENDINGS = "md txt py json csv pdf yaml ts js html toml sql png jpg log xlsx rs go sh".split()
-ROOTS = ("", "", "./", "../", "/", "~/", "{W}/", "{W}/", "/home/ana/", "/var/www/", "C:\\Users\\sam\\", "D:\\", "$HOME/")
-HOSTS = "example.com docs.acme.io api.shop.dev news.site.org blog.mara.net localhost:8080 intra.corp".split()
-MONTHS = "January February March April May June July August September October November December".split()
+ONES = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+FOLDERS = [
+    "src",
+    "docs",
+    "data",
+    "notes",
+    "backup",
+    "build",
+    "tests",
+    "photos",
+    "reports",
+    "config",
+    "tmp",
+    "archive",
+    "lib",
+    "assets",
+    "2024",
+    "old",
+    "drafts",
+]
+STEMS = [
+    "report",
+    "main",
+    "index",
+    "budget",
+    "todo",
+    "readme",
+    "invoice",
+    "summary",
+    "app",
+    "notes",
+    "plan",
+    "draft",
+    "schema",
+    "users",
+    "log",
+    "cover",
+    "letter",
+]
+ENDINGS = [
+    "md",
+    "txt",
+    "py",
+    "json",
+    "csv",
+    "pdf",
+    "yaml",
+    "ts",
+    "js",
+    "html",
+    "toml",
+    "sql",
+    "png",
+    "jpg",
+    "log",
+    "xlsx",
+    "rs",
+    "go",
+    "sh",
+]
+ROOTS = (
+    "",
+    "",
+    "./",
+    "../",
+    "/",
+    "~/",
+    "{W}/",
+    "{W}/",
+    "/home/ana/",
+    "/var/www/",
+    "C:\\Users\\sam\\",
+    "D:\\",
+    "$HOME/",
+)
+HOSTS = [
+    "example.com",
+    "docs.acme.io",
+    "api.shop.dev",
+    "news.site.org",
+    "blog.mara.net",
+    "localhost:8080",
+    "intra.corp",
+]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
 OPENERS = ("", "", "please ", "can you ", "I need you to ", "hey, ", "could you ", "I'd like to ", "now ", "quick: ")
 SAY = (
     "{name} {value}", "{name} = {value}", "{name}: {value}", "with {name} {value}", "set {name} to {value}",
@@ -32,6 +141,8 @@ SAY = (
     'with {name} "{value}"', "{name} '{value}'", "{name} `{value}`", "using {value} as the {name}", "{name} of {value}",
 )  # fmt: skip
 BARE = ("{value}", '"{value}"', "for {value}", "on {value}", "{value} please", "in {value}", "`{value}`")
+SWITCHED_ON = ("with {name}", "{name} on", "{name}: yes", "turn on {name}", "{name} true")
+SWITCHED_OFF = ("without {name}", "{name} off", "no {name}", "{name}: no", "don't {name}", "{name} false")
 VAGUE = ("it", "that one", "this", "the usual", "the one I mentioned", "the same as before")
 JOINS = (", ", " and ", "; ", ", ", " ")
 
@@ -92,7 +203,11 @@ class Drills:
             return None
         if isinstance(schema.get("enum"), list) and schema["enum"]:
             choice = rng.choice(schema["enum"])
-            return (" ".join(words_of(choice)) if rng.random() < 0.25 else choice, choice) if isinstance(choice, str) else None
+            return (
+                (" ".join(words_of(choice)) if rng.random() < 0.25 else choice, choice)
+                if isinstance(choice, str)
+                else None
+            )
         for keyword in ("anyOf", "oneOf"):
             options = [o for o in schema.get(keyword, ()) if isinstance(o, Mapping) and o.get("type") != "null"]
             if options:
@@ -108,11 +223,12 @@ class Drills:
         if kind == "boolean":
             value = rng.random() < 0.5
             words = " ".join(words_of(name))
-            forms = (f"with {words}", f"{words} on", f"{words}: yes", f"turn on {words}", f"{words} true") if value else (
-                f"without {words}", f"{words} off", f"no {words}", f"{words}: no", f"don't {words}", f"{words} false")  # fmt: skip
-            return rng.choice(forms), value
+            return rng.choice(SWITCHED_ON if value else SWITCHED_OFF).replace("{name}", words), value
         if kind == "array":
-            made = [self.value(name, schema.get("items") or {"type": "string"}, rng, depth + 1) for _ in range(rng.randint(1, 3))]
+            made = [
+                self.value(name, schema.get("items") or {"type": "string"}, rng, depth + 1)
+                for _ in range(rng.randint(1, 3))
+            ]
             items = [one for one in made if one is not None]
             if not items:
                 return None
@@ -125,7 +241,9 @@ class Drills:
             kept = {k: v for k, v in inner.items() if v is not None and (k in needed or rng.random() < 0.5)}
             if not kept:
                 return None
-            return " ".join(f"{' '.join(words_of(k))} {v[0]}" for k, v in kept.items()), {k: v[1] for k, v in kept.items()}
+            return " ".join(f"{' '.join(words_of(k))} {v[0]}" for k, v in kept.items()), {
+                k: v[1] for k, v in kept.items()
+            }
         return None
 
     def text(self, name: str, form: str, rng: random.Random) -> str:
@@ -135,7 +253,9 @@ class Drills:
         if words & {"path", "file", "filename", "dir", "directory", "folder", "source", "destination", "filepath"}:
             return path(rng)
         if words & {"url", "uri", "link", "website", "endpoint"}:
-            return f"https://{rng.choice(HOSTS)}/{rng.choice(FOLDERS)}/{rng.choice(STEMS)}" + rng.choice(("", "?page=2", ".html"))
+            return f"https://{rng.choice(HOSTS)}/{rng.choice(FOLDERS)}/{rng.choice(STEMS)}" + rng.choice(
+                ("", "?page=2", ".html")
+            )
         if words & {"email", "mail"}:
             return f"{random_word(rng)}.{random_word(rng)}@{rng.choice(HOSTS)}"
         if words & {"date", "day", "since", "until", "datetime", "timestamp"}:
@@ -163,12 +283,22 @@ def path(rng: random.Random) -> str:
     """A path on one of three systems, relative or not."""
     root = rng.choice(ROOTS)
     parts = [rng.choice(FOLDERS) if rng.random() < 0.7 else random_word(rng) for _ in range(rng.randint(0, 3))]
-    stem = rng.choice(STEMS) if rng.random() < 0.7 else rng.choice((random_word(rng), f"{rng.choice(STEMS)}_{rng.randint(1, 99)}"))
+    stem = (
+        rng.choice(STEMS)
+        if rng.random() < 0.7
+        else rng.choice((random_word(rng), f"{rng.choice(STEMS)}_{rng.randint(1, 99)}"))
+    )
     if rng.random() < 0.75:
         parts.append(f"{stem}.{rng.choice(ENDINGS)}")
     else:
         parts.append(stem)
     return root + ("\\" if "\\" in root else "/").join(parts)
+
+
+def folder(rng: random.Random) -> str:
+    """A folder, mostly in full."""
+    parts = [rng.choice(FOLDERS) if rng.random() < 0.6 else random_word(rng) for _ in range(rng.randint(1, 3))]
+    return rng.choice(("/", "/home/ana/", "/srv/", "{W}/", "~/", "/Users/lee/", "")) + "/".join(parts)
 
 
 def date(rng: random.Random) -> str:
@@ -190,7 +320,13 @@ def identifier(rng: random.Random) -> str:
     if roll == 2:
         return "-".join("".join(rng.choice("0123456789abcdef") for _ in range(n)) for n in (8, 4, 4))
     letters = "".join(rng.choice(string.ascii_letters) for _ in range(rng.randint(2, 5)))
-    return rng.choice((f"{letters.upper()}-{rng.randint(1, 9999)}", f"{letters}{rng.randint(1, 999)}", f"{letters}_{random_word(rng)}"))
+    return rng.choice(
+        (
+            f"{letters.upper()}-{rng.randint(1, 9999)}",
+            f"{letters}{rng.randint(1, 999)}",
+            f"{letters}_{random_word(rng)}",
+        )
+    )
 
 
 def _first_clause(description: str) -> str:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.prompting import ChoicePrompt, Renderer
 from mcp_dualtune.training.augment import (
     noisy,
     renamed_parameters,
@@ -24,7 +24,7 @@ from mcp_dualtune.training.augment import (
 from mcp_dualtune.training.cases import CaseMaker, none_of
 from mcp_dualtune.training.drills import OPENERS, Drills
 from mcp_dualtune.training.records import Case, Entry
-from mcp_dualtune.types import FINISH, NONE, Request, ServerSpec
+from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec
 
 BRANCHES = 6
 """Requests per tool list."""
@@ -37,6 +37,8 @@ class Example:
     tokens: tuple[int, ...]
     stable: int
     answer: tuple[int, ...]
+    options: tuple[tuple[int, ...], ...] = ()
+    """All answers offered, for choices; calibration ranks them."""
 
 
 Group = list[Example]
@@ -83,7 +85,7 @@ class ExampleMaker:
         for _ in range(BRANCHES):
             if rng.random() < none:
                 query, answer = self.cases.stranger(list(shown), pool, rng), NONE
-                history: tuple = ()
+                history: tuple[HistoryItem, ...] = ()
             else:
                 answer = rng.choice(known)
                 case = self.cases.request(answer, rng)
@@ -255,7 +257,10 @@ class ExampleMaker:
 
     def _listed_server(self, server: ServerSpec, rng: random.Random) -> ServerSpec:
         shown = shuffled_server(server, set(), 20, rng)
-        return replace(shown, description="") if rng.random() < 0.25 else shown
+        if rng.random() < 0.25:
+            return replace(shown, description="")
+        wordings = self.corpus.descriptions.get(server.name)
+        return replace(shown, description=rng.choice(wordings)) if wordings else shown
 
     def _described_request(self, server: ServerSpec, rng: random.Random) -> tuple[str, str]:
         """(a request made from the description of one of the server's tools, the tool's name)."""
@@ -265,13 +270,15 @@ class ExampleMaker:
         query = rng.choice(OPENERS) + " ".join(words)[:1].lower() + " ".join(words)[1:]
         return noisy(query, [], rng), tool.name
 
-    def _choice(self, prompt, answer: str) -> Example:  # type: ignore[no-untyped-def]
-        return Example(prompt.tokens, prompt.stable, prompt.option_tokens[prompt.options.index(answer)])
+    def _choice(self, prompt: ChoicePrompt, answer: str) -> Example:
+        right = prompt.option_tokens[prompt.options.index(answer)]
+        return Example(prompt.tokens, prompt.stable, right, prompt.option_tokens)
 
 
-def _renamed_history(case: Case, mapping: dict[str, str]):  # type: ignore[no-untyped-def]
+def _renamed_history(case: Case, mapping: dict[str, str]) -> tuple[HistoryItem, ...]:
     return tuple(
-        replace(item, call=replace(item.call, tool=mapping.get(item.call.tool, item.call.tool))) for item in case.history
+        replace(item, call=replace(item.call, tool=mapping.get(item.call.tool, item.call.tool)))
+        for item in case.history
     )
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -55,8 +55,6 @@ def tree_mask(segment: torch.Tensor, root: torch.Tensor) -> torch.Tensor:
 def batch_of(rows: Sequence[Row], device: torch.device) -> dict[str, torch.Tensor]:
     """Rows -> tensors [B, T]."""
     names = ("tokens", "segment", "root", "position", "target", "weight")
-    import numpy as np
-
     return {n: torch.from_numpy(np.stack([getattr(row, n) for row in rows])).to(device) for n in names}
 
 
@@ -73,8 +71,10 @@ def loss_of(model: Any, body: Callable[..., Any], batch: dict[str, torch.Tensor]
     return (losses * weights).sum() / weights.sum(), logits
 
 
-@torch.no_grad()
-def measure(model: Any, body: Callable[..., Any], rows: Sequence[Row], size: int, device: torch.device) -> dict[str, float]:
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def measure(
+    model: Any, body: Callable[..., Any], rows: Sequence[Row], size: int, device: torch.device
+) -> dict[str, float]:
     """Loss and accuracy on answers: share of answer tokens, and of whole answers, that are the model's first choice."""
     tokens = right = answers = whole = 0
     total = 0.0
@@ -121,12 +121,20 @@ class Trainer:
             )
         self.step, self.elapsed = 0, 0.0
 
-    def run(self, rows: Callable[[int], Iterator[Row]], held_out: dict[str, Sequence[Row]]) -> dict[str, dict[str, float]]:
+    def run(
+        self, rows: Callable[[int], Iterator[Row]], held_out: Mapping[str, Sequence[Row]]
+    ) -> dict[str, dict[str, float]]:
         """Train to the end of the plan; `rows(n)` yields the stream from row n on. Returns the last measurements."""
         self._resume()
         source = _ahead(rows(self.step * self.plan.rows), self.plan.rows)
         scores: dict[str, dict[str, float]] = {}
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns) as progress:
             task = progress.add_task(self.folder.name, total=self.plan.steps, completed=self.step)
             started, previous, mean = time.monotonic(), self.elapsed, None
@@ -141,7 +149,9 @@ class Trainer:
                     self._log({"step": self.step, "seconds": round(self.elapsed, 1), "loss": round(mean, 4)})
                 if self.step % self.plan.measure_every == 0 or done >= 1.0:
                     self.model.eval()
-                    scores = {n: measure(self.head, self.body, r, self.plan.rows, self.device) for n, r in held_out.items()}
+                    scores = {
+                        n: measure(self.head, self.body, r, self.plan.rows, self.device) for n, r in held_out.items()
+                    }
                     self.model.train()
                     self._log({"step": self.step, "seconds": round(self.elapsed, 1), "held_out": scores})
                 if self.step % self.plan.save_every == 0 or done >= 1.0:
@@ -167,7 +177,9 @@ class Trainer:
         return float(loss.detach())
 
     def _peaks(self) -> list[float]:
-        return [self.plan.matrix_rate if isinstance(o, torch.optim.Muon) else self.plan.other_rate for o in self.optimizers]
+        return [
+            self.plan.matrix_rate if isinstance(o, torch.optim.Muon) else self.plan.other_rate for o in self.optimizers
+        ]
 
     def _log(self, record: dict[str, Any]) -> None:
         with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -182,7 +194,7 @@ class Trainer:
         }
         partial = self.folder / "checkpoint.partial"
         torch.save(state, partial)
-        os.replace(partial, self.folder / "checkpoint.pt")
+        partial.replace(self.folder / "checkpoint.pt")
 
     def _resume(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -201,12 +213,18 @@ class Trainer:
 
 def _ahead(rows: Iterator[Row], size: int, depth: int = 4) -> Iterator[list[Row]]:
     """Batches of `size` rows, made in a thread while the model computes."""
-    made: queue.Queue[list[Row]] = queue.Queue(depth)
+    made: queue.Queue[list[Row] | Exception] = queue.Queue(depth)
 
     def work() -> None:
-        while True:
-            made.put([next(rows) for _ in range(size)])
+        try:
+            while True:
+                made.put([next(rows) for _ in range(size)])
+        except Exception as error:
+            made.put(error)
 
     threading.Thread(target=work, daemon=True).start()
     while True:
-        yield made.get()
+        batch = made.get()
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch

@@ -1,6 +1,6 @@
-"""Makes the embedded model: vocabulary, base model, adapters, each stage resumable and skipped when it is done.
+"""Makes the embedded model: vocabulary, base model, adapters; each stage resumes, and is skipped when it is done.
 
-    python -m mcp_dualtune.cli.main train nano --data DIR --servers DIR [--stage tokenizer|base|adapters]
+    dualtune train nano --data DIR
 
 Owns the recipe: sizes, mixtures, schedules. The numbers were chosen by the experiments in docs/LOG.md.
 """
@@ -8,28 +8,35 @@ Owns the recipe: sizes, mixtures, schedules. The numbers were chosen by the expe
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.training.adapters import ROW_LENGTH, AdapterTrainer, Job, split
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.examples import Example, ExampleMaker
+from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Plan, Trainer
 from mcp_dualtune.training.packing import PROMPT_WEIGHT, Row, stream
-from mcp_dualtune.training.sources import Corpus
-from mcp_dualtune.training.tokenizer import VOCABULARY
+from mcp_dualtune.training.sources import Corpus, load_corpus
+from mcp_dualtune.training.start import prepare
+from mcp_dualtune.training.tokenizer import VOCABULARY, train_tokenizer
 
-ROW_LENGTH = 768
 CONTEXT = 4096
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 6, 512
 HELD_OUT_ROWS = 24
-BASE = Plan(steps=6000, rows=8)
+BASE = Plan(steps=6000, rows=8, matrix_rate=3e-3, other_rate=1e-3, warmup=60)
+STAGE = Plan(steps=200, rows=8, other_rate=2e-3, warmup=10, decay=0.6, measure_every=100, save_every=100)
+ROUTE = replace(STAGE, steps=130)
+TOOL = Plan(steps=20, rows=4, other_rate=1e-3, warmup=4, decay=0.7, measure_every=100, save_every=100)
 SEED = "nano-1"
 
+Say = Callable[[str], None]
 Make = Callable[[random.Random], Any]
 
 
@@ -52,60 +59,38 @@ class Mixture:
 
 def build_model() -> Any:
     """The untrained embedded model: a stock Llama, small FFN, tied embeddings."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     config = LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
         num_key_value_heads=HEADS, intermediate_size=INNER, max_position_embeddings=CONTEXT, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0}, rms_norm_eps=1e-5, initializer_range=0.02,
+        rope_parameters={"rope_type": "default", "rope_theta": 100_000.0}, rms_norm_eps=1e-5, initializer_range=0.02,
         bos_token_id=None, eos_token_id=1, pad_token_id=0, attention_dropout=0.0,
     )  # fmt: skip
     return LlamaForCausalLM(config)
 
 
-def start_embeddings(model: Any, tokenizer: Any, encoder: Path) -> float:
-    """Start token embeddings from a public encoder's word embeddings of the same width; returns the share covered.
-
-    Each of our tokens takes the mean of the encoder's word pieces for its text, rescaled to the usual start size.
-    """
-    from transformers import AutoModel, AutoTokenizer
-
-    pieces = AutoTokenizer.from_pretrained(encoder)
-    words = AutoModel.from_pretrained(encoder).get_input_embeddings().weight.detach().float()
-    words = words - words.mean(0)
-    words = words / words.std() * 0.02
-    table = model.get_input_embeddings().weight.data
-    covered = 0
-    for token in range(tokenizer.vocab_size):
-        text = tokenizer.decode([token]).strip()
-        ids = pieces.encode(text, add_special_tokens=False) if text and "\ufffd" not in text else []
-        ids = [i for i in ids if i != pieces.unk_token_id]
-        if ids:
-            # A little noise keeps ` the` and `The` apart.
-            table[token] = words[ids].mean(0) + 0.005 * torch.randn(WIDTH)
-            covered += 1
-    return covered / tokenizer.vocab_size
-
-
 def base_mixture(maker: ExampleMaker, tokenizer: Any) -> Mixture:
-    """What the base model reads: every stage on servers that are neither tuned nor held out, and some plain text."""
+    """What the base model reads: every stage on general and tuned servers, drills, and a little plain text."""
     general = maker.corpus.general
+    tuned = list(maker.corpus.tuned)
     texts = maker.corpus.texts
 
     def text(rng: random.Random) -> list[int]:
-        return tokenizer.encode(" " + rng.choice(texts)[:2400], add_special_tokens=False)
+        return list(tokenizer.encode(" " + rng.choice(texts)[:2400], add_special_tokens=False))
 
     return Mixture(
         (
-            (1.2, lambda rng: maker.route(rng, general, general)),
-            (0.8, maker.route_catalogue),
-            (2.2, lambda rng: maker.select(rng, general)),
-            (1.5, maker.select_catalogue),
-            (0.8, maker.select_public),
-            (2.6, lambda rng: maker.arguments(rng, general)),
+            (1.0, lambda rng: maker.route(rng, general, general)),
+            (0.6, lambda rng: maker.route(rng, tuned, tuned + general)),
+            (0.6, maker.route_catalogue),
+            (2.0, lambda rng: maker.select(rng, general)),
+            (1.2, lambda rng: maker.select(rng, tuned, rename=0.25)),
+            (1.2, maker.select_catalogue),
+            (0.6, maker.select_public),
+            (2.2, lambda rng: maker.arguments(rng, general)),
+            (1.6, lambda rng: maker.arguments(rng, tuned, rename=0.25)),
             (2.2, maker.arguments_drill),
-            (1.2, maker.arguments_public),
-            (0.5, text),
+            (0.8, maker.arguments_public),
+            (0.3, text),
         )
     )
 
@@ -125,18 +110,64 @@ def held_out_rows(maker: ExampleMaker, pad: int, servers: Sequence[str]) -> dict
     return made
 
 
+def train_nano(
+    data: Path, runs: Path, output: Path, *, minutes: float | None = None, encoder: Path | None = None, say: Say = print
+) -> None:
+    """Make everything: `runs` keeps checkpoints and logs, `output` gets the base model and its adapters.
+
+    `minutes` bounds the wall-clock time of the base model; the adapters take about half as long again.
+
+    Raises:
+        TrainingError: a data file is missing or broken.
+    """
+    say("reading data")
+    corpus = load_corpus(data)
+    vocabulary = runs / "tokenizer"
+    if not (vocabulary / "tokenizer.json").exists():
+        say("training the vocabulary")
+        train_tokenizer(corpus, vocabulary, CONTEXT)
+    if not (output / "model.safetensors").exists():
+        say("training the base model")
+        plan = BASE if minutes is None else replace(BASE, minutes=minutes)
+        model = train_base(corpus, vocabulary, runs, plan=plan, encoder=encoder)
+        shutil.copytree(model, output, dirs_exist_ok=True)
+    trainer = AdapterTrainer(output, corpus, runs, output, pick_device())
+    for job in jobs(corpus):
+        start = output / job.stage if job.tool else None
+        manifest = trainer.train(job, start)
+        if manifest is not None:
+            say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+    for stage in ("route", "select"):
+        say(f"{stage}: temperature {trainer.calibrate(Job(stage, STAGE)):.2f}")
+
+
+def jobs(corpus: Corpus) -> list[Job]:
+    """The adapters to train, generic ones first."""
+    filesystem = corpus.servers["filesystem"]
+    generic = [Job("select", STAGE), Job("arguments", STAGE), Job("route", ROUTE)]
+    own = [
+        Job("arguments", TOOL, "filesystem", tool.name, tool.fingerprint)
+        for tool in filesystem.tools
+        if tool.input_schema.get("properties")
+    ]
+    return generic + own
+
+
 def train_base(
-    corpus: Corpus, tokenizer_folder: Path, runs: Path, *, plan: Plan = BASE, encoder: Path | None = None, name: str = "base"
+    corpus: Corpus,
+    tokenizer_folder: Path,
+    runs: Path,
+    *,
+    plan: Plan = BASE,
+    encoder: Path | None = None,
+    name: str = "base",
 ) -> Path:
     """Pre-train the base model; returns the folder with config, tokenizer and bf16 weights."""
-    from transformers import AutoTokenizer
-
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    maker = ExampleMaker(Renderer.for_tokenizer(tokenizer), CaseMaker(corpus))
+    maker = ExampleMaker(Renderer.for_tokenizer(tokenizer), CaseMaker(split(corpus, held_out=False)))
     model = build_model()
-    if encoder is not None:
-        start_embeddings(model, tokenizer, encoder)
+    prepare(model, tokenizer, encoder)
     mixture = base_mixture(maker, tokenizer)
 
     def rows(start: int) -> Iterator[Row]:
@@ -153,11 +184,3 @@ def train_base(
 def pick_device() -> torch.device:
     """A GPU when there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def with_minutes(plan: Plan, minutes: float) -> Plan:
-    """The plan within a wall-clock budget."""
-    return replace(plan, minutes=minutes)
-
-
-__all__ = ["Example", "base_mixture", "build_model", "train_base"]

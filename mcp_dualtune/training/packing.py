@@ -111,9 +111,7 @@ class Packer:
             weight[len(prompt) - 1 :] = 1.0
             self._segment((*prompt, *example.answer), root, shift + len(prefix), weight)
 
-    def _segment(
-        self, tokens: Sequence[int], root: int | None, position: int, weight: npt.NDArray[np.float32]
-    ) -> int:
+    def _segment(self, tokens: Sequence[int], root: int | None, position: int, weight: npt.NDArray[np.float32]) -> int:
         n, at, number = len(tokens), self.used, self.segments
         row, span = self.row, slice(at, at + n)
         row.tokens[span] = tokens

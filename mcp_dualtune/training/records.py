@@ -81,7 +81,7 @@ def parse_entry(server: str, tool: str, row: Mapping[str, Any]) -> Entry:
     values = row.get("values") or {}
     requests = []
     for item in row["requests"]:
-        fields = {"text": item} if isinstance(item, str) else item
+        fields: Mapping[str, Any] = {"text": item} if isinstance(item, str) else item
         requests.append(
             RequestTemplate(fields["text"], fields.get("args") or {}, {**values, **(fields.get("values") or {})})
         )

@@ -16,12 +16,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from mcp_dualtune.catalog.catalog import build_server
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.records import Case, Chain, Entry, bucket, make_tool, parse_entry
 from mcp_dualtune.types import NONE, ServerSpec, ToolSpec
 
 TUNED = ("filesystem", "git", "memory", "sqlite", "time", "fetch", "everything", "monday", "notion")
-"""Servers with phrases of our own and adapters; the base model never sees them."""
+"""Servers with phrases of our own."""
 CHOICE_FILES = ("clinc150", "banking77", "metatool", "toolverifier", "hwu_slurp", "snips", "sgd_flat")
 CALL_FILES = (
     "sgd_flat", "hwu_slurp", "snips", "home_assistant", "toolrl_sft", "glaive_demo", "seal_tools_dev",
@@ -48,6 +49,8 @@ class Corpus:
     choices: list[Case] = field(default_factory=list)
     calls: list[Case] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    descriptions: dict[str, list[str]] = field(default_factory=dict)
+    """Several wordings of a server's description; MCP servers send none, so users and configs supply them."""
     tuned: tuple[str, ...] = ()
     dev: tuple[str, ...] = ()
 
@@ -85,10 +88,10 @@ def held_out() -> set[str]:
     return {row["server"] for row in rows} | {copy["server"] for row in rows for copy in row.get("copies", ())}
 
 
-def load_corpus(data: Path, servers: Path, *, texts: bool = True) -> Corpus:
-    """Read everything: third-party files from `data`, tool lists of the tuned servers from `servers` (*.json)."""
+def load_corpus(data: Path, *, texts: bool = True) -> Corpus:
+    """Read everything: third-party files from `data`, the tuned servers from this package."""
     corpus = Corpus()
-    _load_tuned(corpus, servers)
+    _load_tuned(corpus)
     _load_authored(corpus, data)
     _load_public(corpus, data)
     if texts:
@@ -97,19 +100,15 @@ def load_corpus(data: Path, servers: Path, *, texts: bool = True) -> Corpus:
     return corpus
 
 
-def _load_tuned(corpus: Corpus, folder: Path) -> None:
-    phrases = resources.files("mcp_dualtune.training").joinpath("phrases")
+def _load_tuned(corpus: Corpus) -> None:
+    here = resources.files("mcp_dualtune.training")
     for name in TUNED:
-        path = phrases.joinpath(f"{name}.jsonl")
-        if not path.is_file():
-            continue
-        listing = json.loads((folder / f"{name}.json").read_text("utf-8"))
-        spec = make_server(name, listing.get("description") or listing.get("instructions") or "", listing["tools"])
-        if spec is None:
-            continue
-        corpus.servers[name] = spec
+        listing = json.loads(here.joinpath(f"servers/{name}.json").read_text("utf-8"))
+        corpus.descriptions[name] = listing["descriptions"]
+        # Built as in serving, so that fingerprints are those of the live tools.
+        corpus.servers[name] = build_server(name, listing["descriptions"][0], listing["tools"]).spec
         corpus.tuned += (name,)
-        for line in path.read_text("utf-8").splitlines():
+        for line in here.joinpath(f"phrases/{name}.jsonl").read_text("utf-8").splitlines():
             row = json.loads(line)
             if "steps" in row:
                 corpus.chains[name].append(Chain(name, row["text"], row.get("values") or {}, tuple(row["steps"])))
@@ -160,7 +159,7 @@ def _load_public(corpus: Corpus, data: Path) -> None:
             spec = make_server(row.get("server") or row["source"], row.get("server_description") or "", row["tools"])
             if spec is None:
                 continue
-            call = row["calls"][0] if row["calls"] else {"name": NONE, "arguments": {}}
+            call: dict[str, Any] = row["calls"][0] if row["calls"] else {"name": NONE, "arguments": {}}
             known = row.get("arguments_known", True) and call["name"] != NONE and name in CALL_FILES
             case = Case(row["query"], spec, call["name"], call["arguments"] if known else None)
             if name in CHOICE_FILES and len(spec.tools) > 1:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
 from mcp_dualtune.prompting.schema_text import one_line, type_text
 from mcp_dualtune.prompting.templates.compact import END, SPECIAL_TOKENS
 from mcp_dualtune.training.records import fill
@@ -19,15 +22,14 @@ from mcp_dualtune.training.sources import Corpus
 
 VOCABULARY = 8192
 WORDS = (
-    r" ?\p{Lu}?[\p{Ll}\p{M}]+| ?\p{Lu}+(?!\p{Ll})| ?\p{Lu}| ?[\p{Lo}\p{Lm}\p{Lt}]+| ?\p{N}| ?[^\s\p{L}\p{N}]|\s+(?!\S)|\s+"
+    r" ?\p{Lu}?[\p{Ll}\p{M}]+| ?\p{Lu}+(?!\p{Ll})| ?\p{Lu}| ?[\p{Lo}\p{Lm}\p{Lt}]+"  # words
+    r"| ?\p{N}| ?[^\s\p{L}\p{N}]"  # one digit, one mark
+    r"|\s+(?!\S)|\s+"
 )
 
 
 def train_tokenizer(corpus: Corpus, folder: Path, context: int, seed: int = 0) -> None:
     """Train the vocabulary and save it as a Hugging Face fast tokenizer in `folder`."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast
-
     tokenizer: Any = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

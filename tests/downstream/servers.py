@@ -16,7 +16,7 @@ SERVERS = Path(__file__).parents[2] / "examples" / "servers"
 
 
 def unruly(
-    *arguments: str, name: str = "unruly", mode: str = "legacy", start: float = 30, call: float = 30
+    *arguments: str, name: str = "unruly", mode: str = "legacy", start: float = 60, call: float = 60
 ) -> ServerConfig:
     """The misbehaving example server in one of its modes."""
     options = ServerOptions(mode=mode, start_timeout=start, call_timeout=call)  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def unruly(
 
 def notes(folder: Path, *, mode: str = "legacy") -> ServerConfig:
     """The well-behaved example server over a folder."""
-    options = ServerOptions(mode=mode)  # type: ignore[arg-type]
+    options = ServerOptions(mode=mode, start_timeout=60)  # type: ignore[arg-type]
     return ServerConfig(
         "notes", "stdio", command=sys.executable, args=(str(SERVERS / "notes.py"), str(folder)), options=options
     )
@@ -39,7 +39,7 @@ async def connected(config: ServerConfig) -> AsyncIterator[Connection]:
     connection = Connection(config, lambda: changed.append(len(connection.tools)))
     async with anyio.create_task_group() as group:
         group.start_soon(connection.run)
-        with anyio.fail_after(40):
+        with anyio.fail_after(90):
             await connection.ready.wait()
             yield connection
         connection.stop()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import anyio
 import pytest
+from mcp import ClientSession
+from mcp.client import session as session_module
 
 from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.downstream import connection as connection_module
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 async def failure(config: ServerConfig) -> DownstreamError:
     """How a connection that cannot be opened fails."""
-    with anyio.fail_after(40), pytest.raises(DownstreamError) as caught:
+    with anyio.fail_after(90), pytest.raises(DownstreamError) as caught:
         await Connection(config).run()
     assert caught.value.hint
     return caught.value
@@ -149,7 +151,7 @@ async def test_a_crash_during_a_call_says_how_the_server_ended() -> None:
                 await server.run()
 
         group.start_soon(own)
-        with anyio.fail_after(40):
+        with anyio.fail_after(90):
             await server.ready.wait()
             with pytest.raises(ServerUnavailable, match=r"status 7.*about to fall over") as caught:
                 await server.call("echo", {"text": "x"})
@@ -180,7 +182,7 @@ async def test_a_message_beyond_the_limit_is_one_clear_error(monkeypatch: pytest
                 await server.run()
 
         group.start_soon(own)
-        with anyio.fail_after(40):
+        with anyio.fail_after(90):
             await server.ready.wait()
             with pytest.raises(ServerUnavailable, match="more than 2 MiB"):
                 await server.call("echo", {"text": "x"})
@@ -223,7 +225,7 @@ async def test_an_announced_change_of_tools_is_read_and_told() -> None:
     server = Connection(unruly("changing"), told.set)
     async with anyio.create_task_group() as group:
         group.start_soon(server.run)
-        with anyio.fail_after(40):
+        with anyio.fail_after(90):
             await server.ready.wait()
             await server.call("echo", {"text": "x"})
             await told.wait()
@@ -238,3 +240,20 @@ async def test_the_environment_of_a_server_holds_only_what_it_was_given(monkeypa
     words = (await failure(config)).message
     assert "GIVEN" in words
     assert "SECRET_OF_OURS" not in words
+
+
+async def test_a_server_too_slow_for_the_probe_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its answer to the probe comes too late; by then it has settled on the stateless protocol."""
+    monkeypatch.setattr(session_module, "DISCOVER_TIMEOUT_SECONDS", 0.001)
+    asked: list[float] = []
+    original = ClientSession.initialize
+
+    async def initialize(self: ClientSession) -> object:
+        asked.append(session_module.DISCOVER_TIMEOUT_SECONDS)
+        monkeypatch.setattr(session_module, "DISCOVER_TIMEOUT_SECONDS", 60)
+        return await original(self)
+
+    monkeypatch.setattr(ClientSession, "initialize", initialize)
+    async with connected(unruly("modern-only", mode="auto")) as server:
+        assert server.protocol == "2026-07-28"
+    assert asked == [0.001]

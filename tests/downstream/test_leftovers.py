@@ -24,13 +24,13 @@ from mcp_dualtune.downstream.pool import Pool
 async def main():
     server = ServerConfig("s", "stdio", command=sys.executable, args=tuple(sys.argv[1:]))
     async with Pool([server]) as pool:
-        await pool.wait(40)
+        await pool.wait(90)
         print(pool.states()[0].status, flush=True)
         await anyio.wait_readable(sys.stdin)
 
 anyio.run(main)
 """
-LIMIT = 30.0
+LIMIT = 60.0
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and ps")
 
 

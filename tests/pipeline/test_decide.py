@@ -8,8 +8,8 @@ from threading import Event
 from typing import Any
 
 import pytest
-from mcp_dualtune.adapter_registry.store import AdapterStore
 
+from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.errors import Cancelled, CatalogError, ConfigError, EngineError, PromptTooLong
@@ -235,6 +235,14 @@ def test_request_that_leaves_no_room_says_so(engine: NamingEngine, decide: Decid
     engine.context_length = 120
     with pytest.raises(PromptTooLong, match="120 tokens"):
         decide("x" * 300)
+
+
+def test_schema_that_leaves_no_room_is_named(engine: NamingEngine, decide: Decide) -> None:
+    many = {f"parameter_{index}": {"type": "string", "description": "d" * 80} for index in range(60)}
+    engine.context_length = 1500
+    engine.choices = [{"huge": 1.0}]
+    with pytest.raises(PromptTooLong, match="big/huge"):
+        decide("x", Catalog((build_server("big", "", [tool("huge", **many)]).spec,)), servers=("big",))
 
 
 def test_cut_answer_is_an_error(engine: NamingEngine, decide: Decide) -> None:

@@ -19,7 +19,8 @@ from mcp_dualtune.types import JSON, Decision, StageRecord, Step, ToolCall, Tool
 
 DECISION = Decision(
     "call", "files", "read", {"path": "a.md", "password": "hunter2"}, (), None, 0.9,
-    (StageRecord("route", "files", 0.9, (("git", 0.1),), "route", 1.5),), {}, 2.0,
+    (StageRecord("route", "files", 0.9, (("git", 0.1),), "route", 1.5),
+     StageRecord("arguments", '{"password":"hunter2 \\"quoted hunter2\\""}', 0.9, (), "base", 1.5)), {}, 2.0,
 )  # fmt: skip
 
 

@@ -16,7 +16,9 @@ from mcp_dualtune.prompting.answer import SEPARATORS, Plain
 from mcp_dualtune.prompting.schema_text import one_line, type_text
 from mcp_dualtune.types import FINISH, JSON, NONE, Request, ServerSpec, ToolSpec
 
-ROUTE = "Choose the server that can do what the user asks. Answer with the name of one server, or none if no server fits."
+ROUTE = (
+    "Choose the server that can do what the user asks. Answer with the name of one server, or none if no server fits."
+)
 SELECT = (
     "Choose the tool for the next step of what the user asks. Choose none if no tool fits, "
     "and finish if the results so far already answer the user."
@@ -45,7 +47,8 @@ class ChatTemplate:
         self.answer = Plain()
         self._tokenizer = tokenizer
         self._hermes = "<tool_call>" in str(template) and "tools" in str(template)
-        self._special = sorted((t for t in tokenizer.all_special_tokens if t), key=len, reverse=True)
+        controls = {*tokenizer.all_special_tokens, *(t for t in tokenizer.get_added_vocab() if t[:1] in ("<", "["))}
+        self._controls = sorted((token for token in controls if len(token) > 1), key=len, reverse=True)
         self._end: Tokens = (tokenizer.eos_token_id,)
 
     def route(self, request: Request, servers: Sequence[ServerSpec]) -> tuple[Tokens, Tokens]:
@@ -57,8 +60,8 @@ class ChatTemplate:
         return self._render("\n".join([ROUTE, *lines, f"- {NONE}: {NONE_TEXT}"]), request, None, 'Server: "')
 
     def select(self, request: Request, server: ServerSpec) -> tuple[Tokens, Tokens]:
-        """Ask for one of the server's tools."""
-        extra = [(NONE, NONE_TEXT)] + ([(FINISH, FINISH_TEXT)] if request.history else [])
+        """Ask for one of the server's tools; `finish` is always listed, so that the stable part stays the same."""
+        extra = [(NONE, NONE_TEXT), (FINISH, FINISH_TEXT)]
         if self._hermes:
             functions = [_function(tool.name, tool.description, tool.input_schema) for tool in server.tools]
             functions += [_function(name, text, {"type": "object", "properties": {}}) for name, text in extra]
@@ -75,12 +78,11 @@ class ChatTemplate:
         """Ask for the arguments of the tool."""
         facts = "".join(f"{name}: {value}\n" for name, value in context.items())
         if self._hermes:
-            opening = '<tool_call>\n{"name": ' + json.dumps(tool.name) + ', "arguments": '
+            opening = '<tool_call>\n{"name": ' + self._plain(json.dumps(tool.name)) + ', "arguments": '
             return self._render(ARGUMENTS, request, [_function(tool.name, tool.description, schema)], opening, facts)
         required = set(schema.get("required") or ())
         lines = [
-            f"- {name}{' (required)' if name in required else ''}: {type_text(part)}"
-            + (f" - {one_line(str(part['description']))}" if isinstance(part, Mapping) and part.get("description") else "")
+            f"- {name}{' (required)' if name in required else ''}: {type_text(part)}" + _description(part)
             for name, part in schema.get("properties", {}).items()
         ]
         system = "\n".join([ARGUMENTS, f"Tool {tool.name}: {one_line(tool.description)}", *lines])
@@ -88,11 +90,11 @@ class ChatTemplate:
 
     def option(self, name: str) -> Tokens:
         """The answer tokens of one choice, closing quote and end of answer included."""
-        return (*self._encode(name + '"'), *self._end)
+        return (*self._encode_plain(name + '"'), *self._end)
 
     def text_answer(self, text: str) -> Tokens:
         """The answer tokens of an arguments text, end of answer included."""
-        return (*self._encode(text), *self._end)
+        return (*self._encode_plain(text), *self._end)
 
     def _render(
         self, system: str, request: Request, functions: list[dict[str, JSON]] | None, opening: str, facts: str = ""
@@ -105,7 +107,11 @@ class ChatTemplate:
         user = self._plain(f"{facts}{history}Request: {request.text}")
         messages = [{"role": "system", "content": self._plain(system)}, {"role": "user", "content": SPLIT + user}]
         text = self._tokenizer.apply_chat_template(
-            messages, tools=functions, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages,
+            tools=functions and self._plain_all(functions),
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=False,
         )
         stable, found, rest = text.partition(SPLIT)
         if not found:
@@ -115,13 +121,31 @@ class ChatTemplate:
         return self._encode(stable), self._encode(rest + opening)
 
     def _plain(self, text: str) -> str:
-        """`text` in which no special token can be recognised: what users and servers write never opens a new turn."""
-        for token in self._special:
+        """`text` in which no control token can be recognised: what users and servers write never opens a new turn."""
+        for token in self._controls:
             text = text.replace(token, token[0] + "\u200b" + token[1:])
         return text.replace(SPLIT, "")
 
+    def _plain_all(self, value: JSON) -> JSON:
+        """JSON in which every string, keys too, is plain."""
+        if isinstance(value, str):
+            return self._plain(value)
+        if isinstance(value, list):
+            return [self._plain_all(item) for item in value]
+        if isinstance(value, Mapping):
+            return {self._plain(key): self._plain_all(item) for key, item in value.items()}
+        return value
+
     def _encode(self, text: str) -> Tokens:
         return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    def _encode_plain(self, text: str) -> Tokens:
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+
+
+def _description(schema: JSON) -> str:
+    text = schema.get("description") if isinstance(schema, Mapping) else None
+    return f" - {one_line(text)}" if isinstance(text, str) and text else ""
 
 
 def _function(name: str, description: str, schema: Mapping[str, JSON]) -> dict[str, JSON]:

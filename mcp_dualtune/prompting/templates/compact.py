@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcp_dualtune.prompting.answer import ASK, SEPARATORS, SKIP, Filled
+from mcp_dualtune.prompting.answer import ASK, SEPARATORS, SKIP, Filled, split_markers
 from mcp_dualtune.prompting.schema_text import one_line, type_text
 from mcp_dualtune.types import FINISH, JSON, NONE, Request, ServerSpec, ToolSpec
 
@@ -101,8 +101,14 @@ class CompactTemplate:
         return (*body, self._ids[END])
 
     def text_answer(self, text: str) -> Tokens:
-        """The answer tokens of an arguments text, end of answer included; markers in it become special tokens."""
-        return (*self._tokenizer.encode(text, add_special_tokens=False), self._ids[END])
+        """The answer tokens of an arguments text, end of answer included.
+
+        Markers outside strings become special tokens, those inside strings stay text.
+        """
+        tokens: list[int] = []
+        for place, piece in enumerate(split_markers(text)):
+            tokens += [self._ids[piece]] if place % 2 else self._encode(piece)
+        return (*tokens, self._ids[END])
 
     def _request(self, request: Request) -> Tokens:
         tokens: list[int] = []
@@ -119,11 +125,15 @@ class CompactTemplate:
         """Tokens of plain text: markers written in it stay text."""
         found = self._parts.get(text)
         if found is None:
-            found = tuple(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+            found = tuple(self._encode(text))
             if len(self._parts) >= 20_000:  # bounds memory in a long training run; serving stays far below
                 self._parts.clear()
             self._parts[text] = found
         return found
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return ids
 
     def _cut(self, text: str, limit: int) -> Tokens:
         return self._text(text)[:limit]

@@ -1,0 +1,195 @@
+"""Runs the cases of a suite through the deciding half of the gateway: catalog, stages, adapters, no servers.
+
+Owns how a case becomes a request and a decision a prediction. Refuses to judge: that is `score`. It adds no ambient
+facts of its own (no date, no folder): a score must not depend on the day or the place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+from typing import Literal
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.agent.history import bounded
+from mcp_dualtune.catalog.catalog import Catalog, build_server
+from mcp_dualtune.config import Config
+from mcp_dualtune.engine.base import Engine
+from mcp_dualtune.errors import CatalogError, EngineError, ModelLoadError
+from mcp_dualtune.evaluation.cases import Case
+from mcp_dualtune.gateway import adapter_folders, load_engine
+from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.types import JSON, Decision, HistoryItem, Outcome, Request, ServerSpec
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was decided for one case; `to_json` is a line of the predictions file."""
+
+    id: str
+    outcome: Outcome | Literal["error"]
+    """`error`: the stages gave no decision; it counts as wrong."""
+    server: str | None = None
+    tool: str | None = None
+    arguments: Mapping[str, JSON] | None = None
+    missing: tuple[str, ...] = ()
+    confidence: float | None = None
+    ms: float = 0.0
+    error: str | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """The line for other programs; `error` is only there when there is one."""
+        line: dict[str, JSON] = {
+            "id": self.id,
+            "outcome": self.outcome,
+            "server": self.server,
+            "tool": self.tool,
+            "arguments": dict(self.arguments or {}),
+            "missing": list(self.missing),
+            "confidence": None if self.confidence is None else round(self.confidence, 6),
+            "ms": round(self.ms, 2),
+        }
+        return line if self.error is None else {**line, "error": self.error}
+
+
+@dataclass(frozen=True)
+class Decider:
+    """The deciding half of the gateway: one engine and the pipeline on it, in the caller's own thread."""
+
+    engine: Engine
+    pipeline: Pipeline
+    adapters: tuple[str, ...] = ()
+    """Names of the adapters that may speak."""
+    load_seconds: float = 0.0
+
+    @classmethod
+    def load(cls, config: Config) -> Decider:
+        """Load the configured model and its adapters, as the gateway does; blocks for as long as that takes.
+
+        Raises:
+            ModelLoadError, AdapterError: the model or an adapter folder cannot be used.
+        """
+        started = perf_counter()
+        model = config.settings.model
+        engine = load_engine(model)
+        store = AdapterStore(adapter_folders(model), engine.digest)
+        pipeline = Pipeline.for_engine(engine, store, config.settings.thresholds)
+        names = tuple(stored.ref.name for stored in store.adapters)
+        return cls(engine, pipeline, names, perf_counter() - started)
+
+    def decide(self, request: Request, catalog: Catalog) -> Decision:
+        """One decision.
+
+        Raises:
+            DualTuneError: as `Pipeline.decide`.
+        """
+        return self.pipeline.decide(self.engine, request, catalog, Event())
+
+
+def configured(catalog: Catalog, config: Config) -> Catalog:
+    """`catalog` under what the config says of its servers: fixed arguments, context, description, allowed tools.
+
+    Raises:
+        CatalogError: the config leaves a server no tool at all.
+    """
+    options = {server.name: server.options for server in config.servers}
+    servers = []
+    for spec in catalog.servers:
+        if spec.name not in options:
+            servers.append(spec)
+            continue
+        own = options[spec.name]
+        built = build_server(
+            spec.name,
+            own.description or spec.description,
+            list(_wire(spec)),
+            fixed_arguments=own.arguments,
+            context=own.context,
+            allow=own.allow,
+            deny=own.deny,
+        )
+        if not built.spec.tools:
+            hint = f"Correct dualtune.servers.{spec.name}.allow or .deny in the config."
+            raise CatalogError(f"The config leaves no tool of {spec.name!r}.", hint=hint)
+        servers.append(built.spec)
+    return Catalog(tuple(servers))
+
+
+def run_cases(decider: Decider, cases: Iterable[Case], catalog: Catalog, config: Config) -> Iterator[Prediction]:
+    """Decide case by case, each in the state the earlier ones leave the caches in, as in serving.
+
+    Raises:
+        ModelLoadError, AdapterError, ConfigError: nothing can be decided at all. What the model cannot do for one
+            request is that case's prediction instead.
+    """
+    for case in cases:
+        request = as_request(case, config)
+        started = perf_counter()
+        try:
+            decision = decider.decide(request, catalog)
+        except ModelLoadError:
+            raise
+        except EngineError as error:
+            yield Prediction(case.id, "error", ms=(perf_counter() - started) * 1000, error=str(error))
+        else:
+            yield _prediction(case.id, decision)
+
+
+def write_predictions(
+    predictions: Iterable[Prediction], path: Path | None, seen: Callable[[Prediction], None] = lambda prediction: None
+) -> tuple[Prediction, ...]:
+    """Take the predictions as they come, write each as a line of `path` at once, and give them all.
+
+    Raises:
+        OSError: `path` cannot be written; known before the first case runs.
+    """
+    taken = []
+    file = path.open("w", encoding="utf-8") if path else None
+    try:
+        for prediction in predictions:
+            if file is not None:
+                file.write(json.dumps(prediction.to_json(), ensure_ascii=False) + "\n")
+                file.flush()
+            taken.append(prediction)
+            seen(prediction)
+    finally:
+        if file is not None:
+            file.close()
+    return tuple(taken)
+
+
+def as_request(case: Case, config: Config) -> Request:
+    """The request of a case: results of earlier calls are bounded as the agent bounds them."""
+    limit = config.settings.limits.result_chars
+    history = tuple(HistoryItem(item.call, bounded(item.result, limit)) for item in case.history)
+    return Request(case.query, history, dict(config.settings.context), case.servers)
+
+
+def _prediction(name: str, decision: Decision) -> Prediction:
+    return Prediction(
+        name,
+        decision.outcome,
+        decision.server,
+        decision.tool,
+        decision.arguments,
+        decision.missing,
+        decision.confidence,
+        decision.ms,
+    )
+
+
+def _wire(server: ServerSpec) -> Iterator[JSON]:
+    """The server's tools as it would list them, to build its record anew."""
+    for tool in server.tools:
+        yield {
+            "name": tool.name,
+            "title": tool.title,
+            "description": tool.description,
+            "inputSchema": tool.input_schema,
+            "outputSchema": tool.output_schema,
+            "annotations": tool.annotations,
+        }

@@ -1,0 +1,120 @@
+"""Which adapter speaks, and which are refused or retired."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.errors import AdapterError
+from mcp_dualtune.types import Stage
+from tests.tiny_models import tiny_manifest
+
+BASE = "b" * 64
+
+
+def add(
+    root: Path,
+    stage: Stage,
+    server: str | None = None,
+    tool: str | None = None,
+    fingerprint: str | None = None,
+    base: str = BASE,
+    temperature: float = 1.0,
+) -> Path:
+    """An adapter folder with a manifest; its weights are only hashed here."""
+    folder = root.joinpath(*(part for part in ("adapters", stage, server, tool) if part))
+    manifest = tiny_manifest(folder, base, stage, server, tool, fingerprint, temperature=temperature)
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_text(manifest.name)
+    return folder
+
+
+def test_the_most_specific_adapter_speaks(tmp_path: Path) -> None:
+    add(tmp_path, "arguments")
+    add(tmp_path, "arguments", "git", "git_log", "v1")
+    add(tmp_path, "select", "git", fingerprint="s1")
+    add(tmp_path, "route", temperature=1.7)
+    store = AdapterStore((tmp_path,), BASE)
+
+    def name(stage: Stage, *where: str) -> str | None:
+        ref = store.best(stage, *where)
+        return ref.name if ref else None
+
+    assert name("arguments", "git", "git_log", "v1") == "arguments/git/git_log"
+    assert name("arguments", "git", "git_status", "v1") == "arguments"
+    assert name("arguments") == "arguments"
+    assert name("select", "git", None, "s1") == "select/git"
+    assert name("select", "time", None, "s1") is None
+    assert name("route") == "route"
+    route = store.best("route")
+    assert route is not None
+    assert route.temperature == 1.7
+    assert len(store.adapters) == 4
+    assert not store.refused
+
+
+def test_without_any_adapter_the_base_speaks(tmp_path: Path) -> None:
+    assert AdapterStore((tmp_path,), BASE).best("route") is None
+    assert AdapterStore((), BASE).best("select", "git") is None
+
+
+def test_an_adapter_of_a_changed_tool_is_retired_once_and_aloud(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(tmp_path, "arguments")
+    folder = add(tmp_path, "arguments", "git", "git_log", "v1")
+    store = AdapterStore((tmp_path,), BASE)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            ref = store.best("arguments", "git", "git_log", "v2")
+            assert ref is not None
+            assert ref.name == "arguments"
+    assert [record.getMessage() for record in caplog.records if "retired" in record.getMessage()] == [
+        f"The adapter arguments/git/git_log is retired: {store.retired[folder]}"
+    ]
+    back = store.best("arguments", "git", "git_log", "v1")
+    assert back is not None
+    assert back.path == folder
+    assert store.retired == {}
+
+
+def test_earlier_folders_win_unless_their_adapter_is_retired(tmp_path: Path) -> None:
+    own, shipped = tmp_path / "own", tmp_path / "shipped"
+    first = add(own, "select", "git", fingerprint="v1")
+    second = add(shipped, "select", "git", fingerprint="v2")
+    store = AdapterStore((own, shipped), BASE)
+    chosen = {mark: store.best("select", "git", None, mark) for mark in ("v1", "v2")}
+    assert {mark: ref.path for mark, ref in chosen.items() if ref} == {"v1": first, "v2": second}
+
+
+def test_adapters_that_do_not_belong_are_refused_with_a_reason(tmp_path: Path) -> None:
+    other = add(tmp_path, "route", base="a" * 64)
+    pickled = add(tmp_path, "select")
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    broken = add(tmp_path, "arguments")
+    (broken / "manifest.json").write_text("{")
+    store = AdapterStore((tmp_path, tmp_path), BASE)
+    assert store.adapters == ()
+    assert set(store.refused) == {other, pickled, broken}
+    assert "another base model" in store.refused[other]
+    assert "safetensors" in store.refused[pickled]
+    assert "not JSON" in store.refused[broken]
+
+
+def test_new_weights_under_the_same_name_are_another_adapter(tmp_path: Path) -> None:
+    folder = add(tmp_path, "route")
+    old = AdapterStore((tmp_path,), BASE).best("route")
+    (folder / "adapter_model.safetensors").write_text("retrained")
+    new = AdapterStore((tmp_path,), BASE).best("route")
+    assert old is not None
+    assert new is not None
+    assert (old.name, old.path) == (new.name, new.path)
+    assert old != new
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match="does not exist"):
+        AdapterStore((tmp_path / "nowhere",), BASE)

@@ -1,0 +1,219 @@
+"""The built-in suites are sound, and nothing that was trained on is in them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_dualtune.catalog.catalog import load_catalog_file
+from mcp_dualtune.catalog.schema import validate_arguments
+from mcp_dualtune.evaluation.cases import BUILT_IN, Case, built_in, check_against, load_suite
+from mcp_dualtune.training.records import RequestTemplate, parse_entry, placeholders, said
+
+PHRASES = Path(str(resources.files("mcp_dualtune.training"))) / "phrases"
+DATA = os.environ.get("DUALTUNE_DATA")
+NEAR = 0.85
+"""Share of common words (Jaccard) from which on two requests count as the same."""
+FEWEST_WORDS = 4
+"""Shorter requests are compared exactly only: any two ways to say `git status` are near."""
+KINDS = {"direct", "fuzzy", "terse", "paraphrase", "missing", "none", "second_step"}
+
+
+@cache
+def suite(name: str) -> tuple[Case, ...]:
+    files = built_in(name)
+    assert files is not None
+    return load_suite(files[0])
+
+
+def queries() -> dict[str, str]:
+    """Case id -> request, of all suites."""
+    return {case.id: case.query for name in BUILT_IN for case in suite(name)}
+
+
+@pytest.mark.parametrize(("name", "count"), [("seven", 239), ("unseen", 60)])
+def test_every_case_can_be_answered_from_its_catalog(name: str, count: int) -> None:
+    files = built_in(name)
+    assert files is not None
+    catalog = load_catalog_file(files[1])
+    cases = suite(name)
+    assert len(cases) == count
+    check_against(cases, catalog)
+    for case in cases:
+        assert case.kind in KINDS
+        assert (case.kind == "second_step") == bool(case.history), case.id
+        for item in case.history:
+            assert not validate_arguments(
+                catalog.tool(item.call.server, item.call.tool).input_schema, item.call.arguments
+            ), case.id
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_right_answer_fits_its_tools_schema(name: str) -> None:
+    files = built_in(name)
+    assert files is not None
+    catalog = load_catalog_file(files[1])
+    for case in suite(name):
+        for answer in case.answers:
+            if answer.server is None or answer.tool is None:
+                continue
+            schema = catalog.tool(answer.server, answer.tool).input_schema
+            if answer.outcome == "call":
+                assert validate_arguments(schema, answer.arguments or {}) == (), case.id
+            else:
+                assert answer.missing <= set(schema.get("required") or ()), case.id
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_rule_is_about_a_value_it_can_judge(name: str) -> None:
+    kinds: dict[str, tuple[type, ...]] = {"ci": (str,), "path": (str,), "number": (int, float), "unordered": (list,)}
+    for case in suite(name):
+        for argument, rule in case.rules.items():
+            values = [(a.arguments or {})[argument] for a in case.answers if argument in (a.arguments or {})]
+            assert values, f"{case.id}: no right answer has {argument}"
+            assert all(isinstance(value, kinds.get(rule, (object,))) for value in values), case.id
+
+
+def test_ids_and_requests_are_unique_over_all_suites() -> None:
+    cases = [case for name in BUILT_IN for case in suite(name)]
+    assert len({case.id for case in cases}) == len(cases)
+    seen = [(plain(case.query), len(case.history), case.servers) for case in cases]
+    assert len(set(seen)) == len(seen)
+
+
+def plain(text: str) -> str:
+    """Lower case, words only, one space between them."""
+    return " ".join(words(text))
+
+
+def words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower().replace("_", " "))
+
+
+def templates() -> Iterator[tuple[str, RequestTemplate]]:
+    """Every request template of the phrases, chains and requests with a missing value included."""
+    for path in sorted(PHRASES.glob("*.jsonl")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            row = json.loads(line)
+            place = f"{path.name}:{number}"
+            if "steps" in row:
+                yield place, RequestTemplate(row["text"], {}, row.get("values") or {})
+                continue
+            entry = parse_entry(path.stem, row["tool"], row)
+            for template in (*entry.requests, *(template for template, _ in entry.missing)):
+                yield place, template
+
+
+def expansions(template: RequestTemplate) -> re.Pattern[str]:
+    """Matches the plain text of the template under any of its values."""
+    found = ""
+    text = template.text
+    names = placeholders(template)
+    for part in re.split(r"(\{[^{}]+\})", text):
+        if part[1:-1] in names and part[:1] == "{":
+            values = {plain(said(value)[0]) for value in template.values[part[1:-1]]}
+            found += "(?:" + "|".join(re.escape(f" {value}") if value else "" for value in sorted(values)) + ")"
+        else:
+            found += "".join(re.escape(f" {word}") for word in words(part))
+    return re.compile(found)
+
+
+def test_no_request_is_an_expansion_of_a_training_phrase() -> None:
+    asked = {case: " " + plain(query) for case, query in queries().items()}
+    found = []
+    for place, template in templates():
+        pattern = expansions(template)
+        found += [(case, place, template.text) for case, text in asked.items() if pattern.fullmatch(text)]
+    assert found == []
+
+
+def test_no_request_is_nearly_a_training_phrase() -> None:
+    """Only the wording is compared: a phrase without its places, a request with and without its values."""
+    asked = {case.id: (set(words(case.query)), wording(case)) for name in BUILT_IN for case in suite(name)}
+    found = []
+    for place, template in templates():
+        text = template.text
+        for name in placeholders(template):
+            text = text.replace("{" + name + "}", " ")
+        kept = set(words(text))
+        if len(kept) >= FEWEST_WORDS:
+            for case, forms in asked.items():
+                if any(near(kept, form) for form in forms):
+                    found.append((case, place, template.text))
+    assert found == []
+
+
+def wording(case: Case) -> set[str]:
+    """The words of a request without the values that its right answers take from it."""
+    text = case.query
+    for answer in case.answers:
+        for value in sorted(leaves(answer.arguments or {}), key=len, reverse=True):
+            text = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", " ", text, flags=re.IGNORECASE) if value else text
+    return set(words(text))
+
+
+def leaves(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+    return [str(value)]
+
+
+def near(one: set[str], other: set[str]) -> bool:
+    return bool(one) and len(one & other) / len(one | other) >= NEAR
+
+
+@pytest.mark.skipif(not DATA, reason="DUALTUNE_DATA does not name the folder of third-party training data")
+@pytest.mark.timeout(900)
+def test_no_request_is_in_the_third_party_data() -> None:
+    assert DATA is not None
+    asked = queries()
+    exact: dict[str, list[str]] = {}
+    for case, query in asked.items():
+        exact.setdefault(plain(query), []).append(case)
+    tokens = {case: set(words(query)) for case, query in asked.items()}
+    found = set()
+    compared = 0
+    for path in sorted(Path(DATA).glob("*.jsonl.gz")):
+        if path.name.startswith("text-"):
+            continue
+        for text in requests_in(path):
+            compared += 1
+            found |= {(case, path.name, text) for case in exact.get(plain(text), ())}
+            own = set(words(text))
+            if len(own) >= FEWEST_WORDS:
+                found |= {
+                    (case, path.name, text)
+                    for case, other in tokens.items()
+                    if NEAR * len(own) <= len(other) <= len(own) / NEAR and near(own, other)
+                }
+    assert sorted(found) == []
+    assert compared > 10_000
+
+
+def requests_in(path: Path) -> Iterator[str]:
+    """Distinct requests of a data file, whichever of the known forms its rows have."""
+    seen: set[str] = set()
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            for text in texts_of(json.loads(line)):
+                if text not in seen:
+                    seen.add(text)
+                    yield text
+
+
+def texts_of(row: dict[str, Any]) -> Iterator[str]:
+    if isinstance(row.get("query"), str):
+        yield row["query"]
+    for item in row.get("requests") or ():
+        yield item if isinstance(item, str) else item["text"]
+    for item in row.get("missing") or ():
+        yield item["text"]
