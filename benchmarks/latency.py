@@ -203,9 +203,8 @@ def tell(found: dict[str, Any]) -> None:
     share = found["three_stage_share"]
     print(f"{share:.0%} of our decisions ran all three stages; only those are counted")
     if found["start_s"] is not None:
-        print(
-            f"fresh process, start to first decision: {found['start_s']:.2f} s, peak memory {found['start_peak_mb']:.0f} MB"
-        )
+        start, peak = found["start_s"], found["start_peak_mb"]
+        print(f"fresh process, start to first decision: {start:.2f} s, peak memory {peak:.0f} MB")
     print(f"peak memory of this process, naive runs included: {found['peak_memory_mb']:.0f} MB")
 
 

@@ -23,9 +23,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "DUALTUNE_LEAK_MARK"
-START_LIMIT = 90.0
+START_LIMIT = 180.0
 """Seconds for the gateway to answer and its servers to run, on a busy machine."""
-GONE_LIMIT = 20.0
+GONE_LIMIT = 40.0
 WAYS = ("stdin end", "SIGTERM", "SIGINT", "SIGKILL")
 HELLO = {
     "jsonrpc": "2.0",

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mcp_dualtune.adapter_registry.manifest import Manifest, Scores, TrainingData, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.base import RankRequest
 from mcp_dualtune.engine.generate import HFEngine
 from mcp_dualtune.engine.load import load_model, model_digest
@@ -31,7 +32,7 @@ from mcp_dualtune.training.loop import Plan, Trainer, measure
 from mcp_dualtune.training.packing import Row, stream
 from mcp_dualtune.training.records import Entry, bucket
 from mcp_dualtune.training.sources import Corpus
-from mcp_dualtune.types import AdapterRef, Stage
+from mcp_dualtune.types import Stage
 
 ROW_LENGTH = 768
 RANK, ALPHA = 16, 32
@@ -40,7 +41,7 @@ HELD_OUT_ROWS = 16
 CALIBRATION_GROUPS = 60
 SPLIT = 9
 """One request in this many is held out of adapter training."""
-TUNED_SHARE = 0.6
+TUNED_SHARE = 0.65
 """Share of groups on tuned servers; the rest keeps unseen servers working."""
 
 Make = Callable[..., Any]
@@ -93,6 +94,8 @@ class AdapterTrainer:
         self.model: Any = get_peft_model(
             model, LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
         )
+        # PEFT would write the folder of this machine; the manifest's digest is what binds an adapter to its base.
+        self.model.peft_config["default"].base_model_name_or_path = "mcp-dualtune/nano"
         self.start = self._weights()
         self.body = torch.compile(self.model.get_base_model().model)
 
@@ -126,7 +129,7 @@ class AdapterTrainer:
         """Fit the temperature of a choosing adapter on held-out requests and write it into its manifest."""
         folder = self.output / job.name
         engine = HFEngine(load_model(self.output, precision="bf16"))
-        adapter = AdapterRef(job.name, folder, "calibration")
+        adapter = AdapterStore([self.output], self.digest).best(job.stage)
         make, rng = self.make(self.judge, job), random.Random(f"calibrate/{job.name}")
         examples = [example for _ in range(CALIBRATION_GROUPS) for example in make(rng)]
         scores, right = [], []

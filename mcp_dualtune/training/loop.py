@@ -104,7 +104,7 @@ class Trainer:
     ) -> None:
         self.model, self.plan, self.folder, self.device = model.to(device), plan, folder, device
         self.head = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.body = body or torch.compile(self.head.model)
+        self.body = torch.compile(self.head.model) if body is None else body
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n and "lora" not in n]
         others = [p for n, p in named if not any(p is m for m in matrices)]

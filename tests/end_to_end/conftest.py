@@ -13,6 +13,8 @@ import pytest
 from tests.tiny_models import tiny_llama
 
 ROOT = Path(__file__).resolve().parents[2]
+START_LIMIT = 180
+"""Seconds for a server to start; the machine may be busy with something else."""
 NOTES = ROOT / "examples" / "servers" / "notes.py"
 
 
@@ -28,7 +30,8 @@ def write_config(model_folder: Path) -> Callable[..., Path]:
 
     def write(folder: Path, **own: Any) -> Path:
         notes = {"command": sys.executable, "args": [str(NOTES), str(folder / "notes")]}
-        block = {"model": {"path": str(model_folder)}, **own}
+        patient = {"notes": {"start_timeout": START_LIMIT}}
+        block = {"model": {"path": str(model_folder)}, "servers": patient, **own}
         file = folder / "config.json"
         file.write_text(json.dumps({"mcpServers": {"notes": notes}, "dualtune": block}), encoding="utf-8")
         return file

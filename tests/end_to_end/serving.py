@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-START_LIMIT = 90.0
-END_LIMIT = 30.0
+START_LIMIT = 180.0
+END_LIMIT = 60.0
 COMMAND = [sys.executable, "-m", "mcp_dualtune"]
 
 

@@ -17,11 +17,11 @@ import pytest
 from mcp_dualtune.cli import exits
 from mcp_dualtune.cli.main import main
 from mcp_dualtune.records import decision_schema, trajectory_schema
-from tests.end_to_end.conftest import ROOT
+from tests.end_to_end.conftest import ROOT, START_LIMIT
 from tests.end_to_end.serving import COMMAND
 from tests.naming_engine import NamingEngine, byte_tokenizer
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 Captured = pytest.CaptureFixture[str]
 UNRULY = ROOT / "examples" / "servers" / "unruly.py"
 
@@ -51,7 +51,8 @@ def config(tmp_path: Path) -> Path:
 def write(folder: Path, servers: dict[str, list[str]], **own: Any) -> Path:
     file = folder / "config.json"
     entries = {name: {"command": sys.executable, "args": args} for name, args in servers.items()}
-    block = {"model": {"path": str(folder)}, **own}
+    patient = {name: {"start_timeout": START_LIMIT} for name in servers}
+    block = {"model": {"path": str(folder)}, "servers": patient, **own}
     file.write_text(json.dumps({"mcpServers": entries, "dualtune": block}), encoding="utf-8")
     return file
 

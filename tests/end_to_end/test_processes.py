@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are f
 EXIT_CODES = {"stdin end": 0, "SIGTERM": 143, "SIGINT": 130, "SIGKILL": -9}
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("way", WAYS)
 def test_no_process_is_left_behind(way: str, tmp_path: Path) -> None:
     """`python -m benchmarks.leaks` does the same for 50 rounds."""

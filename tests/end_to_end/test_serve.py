@@ -24,8 +24,8 @@ from mcp_dualtune.records import decision_schema
 from tests.end_to_end.conftest import ROOT
 from tests.end_to_end.serving import COMMAND, serving
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
-LIMIT = 120
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(500)]
+LIMIT = 240
 INSPECTOR = ROOT / ".node" / "node_modules" / ".bin" / "mcp-inspector"
 
 

@@ -11,13 +11,15 @@ import anyio
 import pytest
 from mcp.client import Client
 
-from mcp_dualtune.config import Config, ModelSettings, ServerConfig, Settings
+from mcp_dualtune.config import Config, ModelSettings, ServerConfig, ServerOptions, Settings
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.server import GatewayServer, build_server
 from tests.naming_engine import NamingEngine, byte_tokenizer
 
 NOTES = Path(__file__).resolve().parents[2] / "examples" / "servers" / "notes.py"
-START_LIMIT = 60
+START_LIMIT = 180
+"""Seconds; the machine may be busy with something else."""
+PATIENT = ServerOptions(start_timeout=START_LIMIT)
 
 
 def settings(folder: Path, **changes: Any) -> Settings:
@@ -52,7 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 async def gateway(engine: NamingEngine, folder: Path) -> AsyncIterator[Gateway]:
     """Running, with the notes server as a real process."""
-    notes = ServerConfig("notes", "stdio", command=sys.executable, args=(str(NOTES), str(folder)))
+    notes = ServerConfig("notes", "stdio", command=sys.executable, args=(str(NOTES), str(folder)), options=PATIENT)
     async with Gateway(Config((notes,), settings(folder, expose="all")), engine=engine) as opened:
         with anyio.fail_after(START_LIMIT):
             await opened.wait_ready()

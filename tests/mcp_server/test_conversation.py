@@ -15,7 +15,7 @@ from mcp_dualtune.mcp_server.conversation import ANSWER, MODERN, Conversation, C
 from mcp_dualtune.mcp_server.results import Wire
 
 pytestmark = pytest.mark.anyio
-LIMIT = 30
+LIMIT = 60
 FORM: dict[str, Any] = {"type": "object", "properties": {}}
 
 

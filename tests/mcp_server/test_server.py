@@ -20,11 +20,11 @@ from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.exposure import own_tools
 from mcp_dualtune.mcp_server.questions import GO_AHEAD
 from mcp_dualtune.mcp_server.server import build_server
-from tests.mcp_server.conftest import NOTES, settings
+from tests.mcp_server.conftest import NOTES, PATIENT, settings
 from tests.naming_engine import NamingEngine
 
-pytestmark = pytest.mark.anyio
-LIMIT = 30
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
+LIMIT = 120
 Connect = Callable[..., Client]
 WAITING = Path(__file__).with_name("waiting_server.py")
 
@@ -263,7 +263,9 @@ async def test_the_state_of_a_question_cannot_be_forged_or_moved(
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 async def test_cancelling_a_request_cancels_the_call_behind_it(mode: Any, engine: NamingEngine, tmp_path: Path) -> None:
     record = tmp_path / "record"
-    waiting = ServerConfig("waiting", "stdio", command=sys.executable, args=(str(WAITING), str(record)))
+    waiting = ServerConfig(
+        "waiting", "stdio", command=sys.executable, args=(str(WAITING), str(record)), options=PATIENT
+    )
     engine.choices = [{"waiting": 1.0}, {"wait": 1.0}]
     callback, _ = answering()
 
