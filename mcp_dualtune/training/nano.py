@@ -30,9 +30,9 @@ from mcp_dualtune.training.tokenizer import VOCABULARY, train_tokenizer
 CONTEXT = 4096
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 6, 512
 HELD_OUT_ROWS = 24
-BASE = Plan(steps=6000, rows=8, matrix_rate=3e-3, other_rate=1e-3, warmup=60)
-STAGE = Plan(steps=200, rows=8, other_rate=2e-3, warmup=10, decay=0.6, measure_every=100, save_every=100)
-ROUTE = replace(STAGE, steps=130)
+BASE = Plan(steps=6000, rows=8, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
+SELECT = Plan(steps=280, rows=8, other_rate=2e-3, warmup=10, decay=0.6, measure_every=140, save_every=70)
+ROUTE, ARGUMENTS = replace(SELECT, steps=220), replace(SELECT, steps=220)
 TOOL = Plan(steps=20, rows=4, other_rate=1e-3, warmup=4, decay=0.7, measure_every=100, save_every=100)
 SEED = "nano-1"
 
@@ -138,13 +138,13 @@ def train_nano(
         if manifest is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
     for stage in ("route", "select"):
-        say(f"{stage}: temperature {trainer.calibrate(Job(stage, STAGE)):.2f}")
+        say(f"{stage}: temperature {trainer.calibrate(Job(stage, SELECT)):.2f}")
 
 
 def jobs(corpus: Corpus) -> list[Job]:
     """The adapters to train, generic ones first."""
     filesystem = corpus.servers["filesystem"]
-    generic = [Job("select", STAGE), Job("arguments", STAGE), Job("route", ROUTE)]
+    generic = [Job("select", SELECT), Job("route", ROUTE), Job("arguments", ARGUMENTS)]
     own = [
         Job("arguments", TOOL, "filesystem", tool.name, tool.fingerprint)
         for tool in filesystem.tools

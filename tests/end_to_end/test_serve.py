@@ -53,6 +53,8 @@ async def test_a_client_lists_decides_and_calls(mode: Any, reach: Callable[[], A
     with anyio.fail_after(LIMIT):
         client: AbstractAsyncContextManager[Client] = Client(reach(), mode=mode)
         async with client as connected:
+            # Waits for the servers to the end; a list of tools waits a little only, and is told to have changed later.
+            await connected.call_tool("find_tools", {"query": "notes"})
             names = [tool.name for tool in (await connected.list_tools()).tools]
             assert names[:3] == ["do", "plan", "find_tools"] and "notes__list_notes" in names
             listed = await connected.call_tool("notes__list_notes", {})

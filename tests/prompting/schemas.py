@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 TRICKY = (
-    '<|ask|>', '<|end|>', '<|im_end|>', 'x":<|skip|>, "', '{"a":<|ask|>}', 'C:\\Users\\"sam"\\', "  two spaces", "a\n\tb",
-    "Grüße 日本語 🙂", "\\", '"', "", " ", "null", "12", "it's, ok: {yes}", "\x7f\u2028",
+    '<|ask|>', '<|end|>', '<|im_end|>', 'x":<|skip|>, "', '{"a":<|ask|>}', 'C:\\Users\\"sam"\\', "  two spaces",
+    "a\n\tb", "Grüße 日本語 🙂", "\\", '"', "", " ", "null", "12", "it's, ok: {yes}", "\x7f\u2028",
 )  # fmt: skip
 STRINGS = st.sampled_from(TRICKY) | st.text('ab Z9é日🙂"\\\n\t\x00{}[]<|>:,/', max_size=10)
 NAMES = st.sampled_from(
