@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from threading import Event
@@ -23,6 +24,7 @@ from mcp_dualtune.agent.loop import Actions, Ask, Confirm, Report, call_checked,
 from mcp_dualtune.catalog.catalog import BuiltServer, Catalog, SkippedTool, build_server
 from mcp_dualtune.catalog.shortlist import rank_tools
 from mcp_dualtune.config import Config, ModelSettings, ServerConfig
+from mcp_dualtune.downstream.connection import Progress
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.engine.worker import EngineWorker
@@ -166,6 +168,7 @@ class Gateway:
         *,
         max_steps: int | None = None,
         progress: Report | None = None,
+        watch: Progress | None = None,
         ask: Ask | None = None,
         confirm: Confirm | None = None,
     ) -> Trajectory:
@@ -173,6 +176,7 @@ class Gateway:
 
         Args:
             progress: gets every step when its result is there.
+            watch: gets what a server says about its progress while a call runs.
             ask: gets a decision that misses values; gives them by name, or None.
             confirm: gets a call that needs a yes, and why; gives the answer. Without it such calls are not made.
 
@@ -183,7 +187,8 @@ class Gateway:
         if max_steps is not None:
             limits = replace(limits, steps=min(max_steps, limits.steps))
         with self._traced(request) as trace:
-            actions = Actions(self._decide, self._call, self._tool, self._policy, ask, confirm, progress, trace)
+            call = partial(self._call, watch=watch)
+            actions = Actions(self._decide, call, self._tool, self._policy, ask, confirm, progress, trace)
             trajectory = await run(await self._prepare(request), actions, limits)
             trace.end(trajectory)
         return replace(trajectory, request=request)
@@ -193,9 +198,15 @@ class Gateway:
         return rank_tools(query, self.catalog.servers, limit)
 
     async def call(
-        self, server: str, tool: str, arguments: Mapping[str, JSON], *, confirm: Confirm | None = None
+        self,
+        server: str,
+        tool: str,
+        arguments: Mapping[str, JSON],
+        *,
+        watch: Progress | None = None,
+        confirm: Confirm | None = None,
     ) -> ToolResult:
-        """Make one call that the client names itself; arguments and result pass untouched.
+        """Make one call that the client names itself; arguments, progress (to `watch`) and result pass untouched.
 
         Raises:
             CatalogError: there is no such tool.
@@ -204,7 +215,7 @@ class Gateway:
         """
         await self.wait_ready((server,))
         self._check_servers((server,))
-        actions = Actions(self._decide, self._call, self._tool, self._policy, confirm=confirm)
+        actions = Actions(self._decide, partial(self._call, watch=watch), self._tool, self._policy, confirm=confirm)
         return await call_checked(ToolCall(server, tool, arguments), actions)
 
     @contextmanager
@@ -272,12 +283,12 @@ class Gateway:
             )
         return self._pipeline
 
-    async def _call(self, call: ToolCall) -> ToolResult:
+    async def _call(self, call: ToolCall, *, watch: Progress | None = None) -> ToolResult:
         if self._given is not None:
             raise ServerUnavailable(
                 "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
             )
-        return await self._pool.call(call.server, call.tool, call.arguments)
+        return await self._pool.call(call.server, call.tool, call.arguments, progress=watch)
 
     def _tool(self, server: str, name: str) -> ToolSpec:
         return self._catalog.tool(server, name)

@@ -83,7 +83,8 @@ class ToolResult:
             if block.get("type") == "text":
                 parts.append(str(block.get("text", "")))
             else:
-                parts.append(f"[{block.get('type')} {block.get('mimeType') or block.get('uri') or ''}]".replace(" ]", "]"))
+                about = block.get("mimeType") or block.get("uri") or ""
+                parts.append(f"[{block.get('type')} {about}]".replace(" ]", "]"))
         return "\n".join(parts)
 
 
@@ -192,5 +193,3 @@ class AdapterRef:
 def canonical(value: JSON) -> str:
     """`value` as JSON text that is equal for equal values (sorted keys, no spaces), for hashing and comparing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-

@@ -44,10 +44,15 @@ def of_decision(decision: Decision) -> int:
 
 
 def of_trajectory(trajectory: Trajectory, *, steps_wanted: int | None = None) -> int:
-    """The exit code of a run; stopping after exactly the steps that the user allowed is not a failure."""
+    """The exit code of a run; stopping after exactly the steps that the user allowed is not a failure.
+
+    Neither is going round in a circle after a call that worked: the work is done, and only the model did not say so.
+    """
     steps = trajectory.steps
     stopped = trajectory.stopped_by
     if stopped == "steps" and steps_wanted is not None and len(steps) == steps_wanted:
+        stopped = None
+    if stopped == "repeat" and any(not step.result.is_error for step in steps):
         stopped = None
     if stopped is not None:
         return FAILED

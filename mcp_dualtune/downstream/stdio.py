@@ -108,15 +108,19 @@ class ChildProcess:
         number = control.fileno()
         launch = [sys.executable, "-I", "-S", str(LAUNCHER), str(number), str(os.getpid())]
         try:
-            return await anyio.open_process(
-                [*launch, str(config.command), *config.args],
-                env={**get_default_environment(), **config.env},
-                cwd=config.cwd,
-                start_new_session=True,
-                pass_fds=(number,),
-            )
+            # Cancelled halfway, it would leave the process and its pipes to nobody. It cannot take long: only the
+            # launcher starts here, the command itself later.
+            with anyio.CancelScope(shield=True):
+                process = await anyio.open_process(
+                    [*launch, str(config.command), *config.args],
+                    env={**get_default_environment(), **config.env},
+                    cwd=config.cwd,
+                    start_new_session=True,
+                    pass_fds=(number,),
+                )
         except (OSError, ValueError) as error:
             raise ServerUnavailable(f"Cannot start {config.command}: {error}.", hint=self._start_hint()) from error
+        return process
 
     def _start_hint(self) -> str:
         return f'Check "command", "args" and PATH of "{self.config.name}"; an absolute path is safest.'

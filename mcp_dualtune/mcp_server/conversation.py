@@ -36,6 +36,7 @@ class Conversation:
     def __init__(self, ctx: Context) -> None:
         self.ctx = ctx
         self._said = 0
+        self._told = 0.0
 
     def can_ask(self) -> bool:
         """Whether the client declared that it shows forms."""
@@ -46,7 +47,20 @@ class Conversation:
     async def report(self, message: str) -> None:
         """Tell the client what has happened; nothing is sent when it did not ask for progress."""
         self._said += 1
-        await self.ctx.session.report_progress(float(self._said), None, message)
+        self._told = float(self._said)
+        await self.ctx.session.report_progress(self._told, None, message)
+
+    async def report_part(self, done: float, total: float | None, message: str | None) -> None:
+        """Tell how far the running call is, as a part of the next step; progress must only ever grow."""
+        part = done / total if total else done / (abs(done) + 1)
+        told = self._said + min(part, 0.99)
+        if told > self._told:
+            self._told = told
+            await self.ctx.session.report_progress(told, None, message)
+
+    async def relay(self, done: float, total: float | None, message: str | None) -> None:
+        """Pass on what the one server behind this request says about its progress, as it came."""
+        await self.ctx.session.report_progress(done, total, message)
 
     async def ask(self, message: str, form: dict[str, Any]) -> dict[str, Any] | None:
         """Show a form and wait for it, at most `ANSWER_LIMIT` seconds; None when nobody filled it in."""

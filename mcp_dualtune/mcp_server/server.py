@@ -189,6 +189,7 @@ class _Handlers:
                 self.request(arguments),
                 max_steps=arguments.get("max_steps"),
                 progress=lambda step: conversation.report(results.say_step(step)),
+                watch=conversation.report_part,
                 ask=lambda decision: self.ask(conversation, decision),
                 confirm=lambda call, reason: self.confirm(conversation, call, reason),
             )
@@ -203,6 +204,7 @@ class _Handlers:
                     tool.server,
                     tool.name,
                     params.arguments or {},
+                    watch=conversation.relay,
                     confirm=lambda call, reason: self.confirm(conversation, call, reason),
                 )
             except ProtocolError as error:

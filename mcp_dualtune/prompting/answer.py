@@ -172,12 +172,16 @@ def _map_strings(value: JSON, schema: JSON, change: Any) -> JSON:
         return [_map_strings(item, items, change) for item in value]
     if isinstance(value, dict):
         properties = part.get("properties", {})
-        return {key: _map_strings(item, properties.get(key, {}), change) for key, item in value.items()}
+        # Constrained decoding writes declared keys in schema order.
+        ordered = [key for key in properties if key in value] + [key for key in value if key not in properties]
+        return {key: _map_strings(value[key], properties.get(key, {}), change) for key in ordered}
     return value
 
 
 def _spaced(value: JSON, schema: JSON, sources: Sequence[str]) -> JSON:
     def change(text: str) -> str:
+        if text.startswith(" "):
+            return " " + text  # its own space must survive reading
         for source in sources:
             at = source.find(text)
             if at >= 0:

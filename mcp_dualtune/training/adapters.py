@@ -1,7 +1,7 @@
 """Trains and saves LoRA adapters for the stages, all from the same cases under separate answers.
 
 One wrapped model serves every adapter: its LoRA matrices are reset between adapters, so the compiled body is reused.
-An adapter for one tool starts from the generic `arguments` adapter and is kept only if it beats it on held-out
+An adapter for one tool starts from the generic `arguments` adapter and is left out if it is worse on held-out
 requests.
 """
 
@@ -37,7 +37,7 @@ from mcp_dualtune.types import Stage
 ROW_LENGTH = 768
 RANK, ALPHA = 16, 32
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-HELD_OUT_ROWS = 16
+HELD_OUT_ROWS = 8
 CALIBRATION_GROUPS = 60
 SPLIT = 9
 """One request in this many is held out of adapter training."""
@@ -115,7 +115,7 @@ class AdapterTrainer:
 
         after = trainer.run(rows, {"split": held_out})["split"]
         scores = Scores(round(before["answer"], 4), round(after["answer"], 4))
-        if start is not None and after["answer"] <= before["answer"]:
+        if start is not None and after["answer"] < before["answer"]:
             return None
         manifest = Manifest(
             stage=job.stage, server=job.server, tool=job.tool, schema_fingerprint=job.fingerprint,

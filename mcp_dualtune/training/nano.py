@@ -31,9 +31,9 @@ CONTEXT = 4096
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 6, 512
 HELD_OUT_ROWS = 24
 BASE = Plan(steps=6000, rows=8, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
-SELECT = Plan(steps=280, rows=8, other_rate=2e-3, warmup=10, decay=0.6, measure_every=140, save_every=70)
-ROUTE, ARGUMENTS = replace(SELECT, steps=220), replace(SELECT, steps=220)
-TOOL = Plan(steps=20, rows=4, other_rate=1e-3, warmup=4, decay=0.7, measure_every=100, save_every=100)
+SELECT = Plan(steps=70, rows=8, other_rate=5e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
+ROUTE, ARGUMENTS = replace(SELECT, steps=60), replace(SELECT, steps=70)
+TOOL = Plan(steps=12, rows=4, other_rate=2e-3, warmup=2, decay=0.8, measure_every=100, save_every=100)
 SEED = "nano-1"
 
 Say = Callable[[str], None]
@@ -80,17 +80,17 @@ def base_mixture(maker: ExampleMaker, tokenizer: Any) -> Mixture:
     return Mixture(
         (
             (1.0, lambda rng: maker.route(rng, general, general)),
-            (0.6, lambda rng: maker.route(rng, tuned, tuned + general)),
+            (1.6, lambda rng: maker.route(rng, tuned, tuned + general)),
             (0.6, maker.route_catalogue),
             (2.0, lambda rng: maker.select(rng, general)),
-            (1.2, lambda rng: maker.select(rng, tuned, rename=0.25)),
+            (3.0, lambda rng: maker.select(rng, tuned, rename=0.15)),
             (1.2, maker.select_catalogue),
             (0.6, maker.select_public),
-            (2.2, lambda rng: maker.arguments(rng, general)),
-            (1.6, lambda rng: maker.arguments(rng, tuned, rename=0.25)),
-            (2.2, maker.arguments_drill),
-            (0.8, maker.arguments_public),
-            (0.3, text),
+            (1.6, lambda rng: maker.arguments(rng, general)),
+            (2.4, lambda rng: maker.arguments(rng, tuned, rename=0.15)),
+            (1.2, maker.arguments_drill),
+            (0.4, maker.arguments_public),
+            (0.2, text),
         )
     )
 

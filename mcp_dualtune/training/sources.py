@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mcp_dualtune.catalog.catalog import build_server
+from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.records import Case, Chain, Entry, bucket, make_tool, parse_entry
 from mcp_dualtune.types import NONE, ServerSpec, ToolSpec
@@ -164,7 +165,7 @@ def _load_public(corpus: Corpus, data: Path) -> None:
             case = Case(row["query"], spec, call["name"], call["arguments"] if known else None)
             if name in CHOICE_FILES and len(spec.tools) > 1:
                 corpus.choices.append(case)
-            if known:
+            if known and _fits(spec, call):
                 corpus.calls.append(case)
 
 
@@ -183,6 +184,13 @@ def make_server(name: str, description: str, tools: list[Mapping[str, Any]]) -> 
 def _tool(server: str, name: str, description: str, schema: str) -> ToolSpec | None:
     """`make_tool`, once for each of the many records that repeat a tool."""
     return make_tool(server, name, description, json.loads(schema))
+
+
+def _fits(server: ServerSpec, call: Mapping[str, Any]) -> bool:
+    """Whether a labelled call has values of the right types; a grammar could never produce the others."""
+    tool = next(tool for tool in server.tools if tool.name == call["name"])
+    schema = {**tool.input_schema, "required": []}
+    return not validate_arguments(schema, call["arguments"])
 
 
 def _is_tuned(server: str) -> bool:

@@ -28,6 +28,10 @@ def test_a_decision_ends_with_the_code_of_its_outcome(outcome: Any, code: int) -
         (trajectory(text("no", is_error=True)), exits.DOWNSTREAM),
         (trajectory(final=decision("call"), stopped_by="policy"), exits.FAILED),
         (trajectory(text("ok"), final=decision("call"), stopped_by="time"), exits.FAILED),
+        (trajectory(text("ok"), final=decision("call"), stopped_by="repeat"), exits.DONE),
+        (trajectory(text("ok"), text("no", is_error=True), stopped_by="repeat"), exits.DOWNSTREAM),
+        (trajectory(text("no", is_error=True), final=decision("call"), stopped_by="repeat"), exits.FAILED),
+        (trajectory(final=decision("call"), stopped_by="repeat"), exits.FAILED),
     ],
 )
 def test_a_run_ends_with_the_code_of_its_end(run: Any, code: int) -> None:

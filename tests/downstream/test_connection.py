@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from pathlib import Path
 
@@ -211,6 +212,18 @@ async def test_a_slow_start_is_a_timeout() -> None:
     error = await failure(unruly("slow", "60", start=0.5))
     assert isinstance(error, ServerTimeout)
     assert time.monotonic() - started < 20
+
+
+async def test_a_start_that_is_given_up_halfway_leaves_nothing_open() -> None:
+    """Whatever is left open warns when it is collected, and a warning fails the test."""
+    for turns in range(10):
+        with anyio.fail_after(90):
+            async with anyio.create_task_group() as group:
+                group.start_soon(Connection(unruly()).run)
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+    gc.collect()
 
 
 @pytest.mark.parametrize("mode", ["flood", "endless-line"])

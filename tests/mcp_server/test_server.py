@@ -97,6 +97,29 @@ async def test_do_returns_the_tools_own_answer_the_trajectory_and_progress(
     assert [done for done, _ in said] == [1.0] and "notes/add_note answered" in said[0][1]
 
 
+async def test_a_servers_own_progress_reaches_the_client(connect: Connect, engine: NamingEngine, folder: Path) -> None:
+    for title in ("one", "two"):
+        (folder / f"{title}.txt").write_text("far", encoding="utf-8")
+    direct: list[Any] = []
+    within: list[Any] = []
+
+    async def for_call(done: float, total: float | None, message: str | None) -> None:
+        direct.append((done, total))
+
+    async def for_do(done: float, total: float | None, message: str | None) -> None:
+        within.append(done)
+
+    engine.choices += [{"notes": 1.0}, {"search_notes": 1.0}, {"notes": 1.0}, {"finish": 1.0}]
+    engine.answers += ['{"query": " far", "limit":<|skip|>}']
+    with anyio.fail_after(LIMIT):
+        async with connect() as client:
+            await client.call_tool("notes__search_notes", {"query": "far"}, progress_callback=for_call)
+            await client.call_tool("do", {"request": "search far"}, progress_callback=for_do)
+    count = len(direct)
+    assert count >= 2 and direct == [(place, count) for place in range(1, count + 1)]
+    assert within == [*(min(place / count, 0.99) for place in range(1, count + 1)), 1.0]
+
+
 async def test_plan_decides_and_calls_nothing(connect: Connect, engine: NamingEngine, folder: Path) -> None:
     engine.choices = [{"notes": 0.9}, {"add_note": 0.8}]
     engine.answers = ['{"title": " never", "text": " x", "tags":<|skip|>}']

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mcp_dualtune.adapter_registry.store import AdapterStore
 
+from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.pipeline.decide import Pipeline
 from tests.naming_engine import NamingEngine, byte_tokenizer
 
