@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mcp_dualtune.types import AdapterRef, StageRecord
+from mcp_dualtune.types import NONE, AdapterRef, StageRecord
 
 ALTERNATIVES = 4
 """Runners-up that a stage record keeps."""
+HALF = 0.5
+"""Probability that `none` must exceed."""
 RUNNER_UP = 0.2
 """Least route probability at which a second server is asked after the first offered no tool: below it, the route stage
 itself held the second server to be clearly wrong, and asking it would turn a right `none` into a wrong call."""
@@ -41,8 +43,15 @@ def product(stages: Sequence[StageRecord]) -> float:
 
 
 def ranked(options: Sequence[str], probabilities: Sequence[float]) -> list[tuple[str, float]]:
-    """Options with their probabilities, best first; equal ones in the order offered."""
-    return sorted(zip(options, probabilities, strict=True), key=lambda pair: -pair[1])
+    """Options with their probabilities, best first; equal ones in the order offered.
+
+    `none` comes first only where it is likelier than everything offered together: a model that hesitates between two
+    tools that fit gives each less than a lone `none`, and yet something fits.
+    """
+    pairs = sorted(zip(options, probabilities, strict=True), key=lambda pair: -pair[1])
+    if pairs[0][0] == NONE and pairs[0][1] <= HALF and len(pairs) > 1:
+        pairs[0], pairs[1] = pairs[1], pairs[0]
+    return pairs
 
 
 def adapter_name(adapter: AdapterRef | None) -> str:

@@ -189,7 +189,7 @@ class AdapterTrainer:
         """Write the adapter beside its place and move it there whole."""
         partial = target.parent / (target.name + ".partial")
         shutil.rmtree(partial, ignore_errors=True)
-        self.model.save_pretrained(partial, safe_serialization=True)
+        self.model.save_pretrained(partial, save_embedding_layers=False)
         halve(partial / "adapter_model.safetensors")
         (partial / "README.md").unlink(missing_ok=True)
         save_manifest(manifest, partial)

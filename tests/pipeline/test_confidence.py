@@ -40,5 +40,11 @@ def test_equal_options_keep_the_order_offered() -> None:
     assert [name for name, _ in ranked(["b", "a", "c"], [0.4, 0.4, 0.2])] == ["b", "a", "c"]
 
 
+def test_none_leads_only_when_it_is_likelier_than_all_options_together() -> None:
+    assert ranked(["a", "b", "none"], [0.3, 0.25, 0.45])[0] == ("a", 0.3)
+    assert ranked(["a", "b", "none"], [0.2, 0.25, 0.55])[0] == ("none", 0.55)
+    assert ranked(["none"], [0.4]) == [("none", 0.4)]
+
+
 def test_stage_without_adapter_names_the_base() -> None:
     assert (adapter_name(None), adapter_name(adapter(1.0))) == ("base", "select/git")
