@@ -19,8 +19,8 @@ from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
 from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
 
-ANSWER_TOKENS = 1024
-"""Longest arguments: about 3,000 characters, enough for a file's text in a request; it ends a decode that loops."""
+ANSWER_TOKENS = 512
+"""Longest arguments: about 1,500 characters, enough for a file's text in a request; it ends a decode that loops."""
 ANSWER_ROOM = 48
 """Tokens a prompt must leave free for an answer."""
 

@@ -143,7 +143,7 @@ class AdapterTrainer:
                 float(-torch.log_softmax(score / temperature, -1)[at]) for score, at in zip(scores, right, strict=True)
             )
 
-        best = min((0.5 * 1.05**step for step in range(40)), key=loss)
+        best = min((0.25 * 1.06**step for step in range(60)), key=loss)
         save_manifest(replace(load_manifest(folder), temperature=round(best, 3)), folder)
         return best
 
