@@ -48,13 +48,9 @@ class Mixture:
 
     def __call__(self, rng: random.Random) -> Any:
         """One group."""
-        total = sum(share for share, _ in self.parts)
-        at = rng.random() * total
-        for share, make in self.parts:
-            at -= share
-            if at <= 0:
-                return make(rng)
-        return self.parts[-1][1](rng)
+        shares, makers = zip(*self.parts, strict=True)
+        make: Make = rng.choices(makers, shares)[0]
+        return make(rng)
 
 
 def build_model() -> Any:
