@@ -30,12 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from mcp_dualtune.catalog.catalog import Catalog, load_catalog_file
-from mcp_dualtune.config import Config, ModelSettings
+from mcp_dualtune.config import Config, ModelSettings, Settings
 from mcp_dualtune.evaluation.cases import Case, built_in, load_suite
 from mcp_dualtune.evaluation.harness import Decider, as_request
 from mcp_dualtune.evaluation.report import peak_megabytes
 from mcp_dualtune.evaluation.score import percentile
-from mcp_dualtune.gateway import embedded_model
+from mcp_dualtune.models import embedded_model, load_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 START_LIMIT = 300.0
@@ -85,7 +85,7 @@ def run_naive(decider: Decider, model: Any, catalog: Catalog, case: Case, timing
 
     from mcp_dualtune.engine.threads import Threads  # noqa: PLC0415
 
-    engine: Any = decider.engine
+    engine: Any = decider.pipeline.filling.engine
     answer = {"tool": f"{case.expected.server}.{case.expected.tool}", "arguments": case.expected.arguments}
     length = len(engine.tokenizer.encode(json.dumps(answer, ensure_ascii=False), add_special_tokens=False))
     engine.adapters.use(None)
@@ -112,7 +112,8 @@ def measure(
     decider: Decider, model: Any, catalog: Catalog, chosen: Sequence[tuple[Case, Case]], rounds: int
 ) -> Timings:
     """Run every pair `rounds` times, the three ways in turn and each round in another order."""
-    engine: Any = decider.engine
+    filling: Any = decider.pipeline.filling.engine
+    choosing: Any = decider.pipeline.choosing.engine
     timings = Timings()
 
     def decide(case: Case, way: str | None) -> None:
@@ -134,7 +135,9 @@ def measure(
                 if way == "naive":
                     timings.ms[way].append(run_naive(decider, model, catalog, second, timings))
                     continue
-                engine.prefixes.clear()
+                filling.prefixes.clear()
+                if choosing is not filling:
+                    choosing.vectors.clear()
                 if way == "warm":
                     decide(first, None)
                 decide(second, way)
@@ -145,8 +148,9 @@ def start_times(folder: Path, catalog_file: Path, text: str, count: int) -> tupl
     """Seconds from starting a fresh process to its decision on stdout, and the children's peak memory in megabytes."""
     found = []
     with tempfile.TemporaryDirectory(prefix="dualtune-latency-") as scratch:
+        own = {} if folder == embedded_model() else {"path": str(folder)}
         config = Path(scratch) / "config.json"
-        config.write_text(json.dumps({"mcpServers": {}, "dualtune": {"model": {"path": str(folder)}}}), "utf-8")
+        config.write_text(json.dumps({"mcpServers": {}, "dualtune": {"model": own}}), "utf-8")
         command = [sys.executable, "-m", "mcp_dualtune", "plan", text, "--json"]
         command += ["--catalog", str(catalog_file), "--config", str(config)]
         for _ in range(count):
@@ -210,23 +214,16 @@ def tell(found: dict[str, Any]) -> None:
 
 def benchmark(folder: Path, *, requests: int, rounds: int, starts: int) -> dict[str, Any]:
     """Measure everything with the model in `folder`."""
-    from mcp_dualtune.adapter_registry.store import AdapterStore  # noqa: PLC0415
-    from mcp_dualtune.engine.generate import HFEngine  # noqa: PLC0415
-    from mcp_dualtune.engine.load import load_model  # noqa: PLC0415
-    from mcp_dualtune.pipeline.decide import Pipeline  # noqa: PLC0415
-
     files = built_in("seven")
     assert files is not None
     cases, catalog = load_suite(files[0]), load_catalog_file(files[1])
     before = os.getloadavg()[0]
-    settings = ModelSettings(path=folder)
-    loaded = load_model(folder, settings.precision)
-    engine = HFEngine(loaded)
-    store = AdapterStore((folder,), engine.digest)
-    names = tuple(stored.ref.name for stored in store.adapters)
-    decider = Decider(engine, Pipeline.for_engine(engine, store), names)
+    settings = ModelSettings(path=None if folder == embedded_model() else folder)
+    decider = Decider(load_pipeline(Settings(model=settings)))
+    engine: Any = decider.pipeline.filling.engine
+    names = decider.adapters
     chosen = pairs(cases, requests)
-    found = summary(measure(decider, loaded.model, catalog, chosen, rounds), engine.context_length)
+    found = summary(measure(decider, engine.model, catalog, chosen, rounds), engine.context_length)
     taken, peak = start_times(folder, files[1], chosen[0][1].query, starts) if starts else ([], 0.0)
     return {
         "model": str(folder),

@@ -11,24 +11,21 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib import resources
-from pathlib import Path
 from threading import Event
 from types import TracebackType
 
 from anyio import get_cancelled_exc_class
 
-from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.agent.ambient import request_facts, server_facts
 from mcp_dualtune.agent.loop import Actions, Ask, Confirm, Report, call_checked, run
 from mcp_dualtune.catalog.catalog import BuiltServer, Catalog, SkippedTool, build_server
 from mcp_dualtune.catalog.shortlist import rank_tools
-from mcp_dualtune.config import Config, ModelSettings, ServerConfig
+from mcp_dualtune.config import Config, ServerConfig
 from mcp_dualtune.downstream.connection import Progress
 from mcp_dualtune.downstream.pool import Pool, ServerState
-from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.engine.worker import EngineWorker
 from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.security.policy import Policy
 from mcp_dualtune.security.redact import Redactor, declared_secrets
@@ -42,47 +39,23 @@ SETTLE_GRACE = 2.0
 """Seconds beyond the slowest server's own start limit before we go on without it."""
 
 
-def embedded_model() -> Path:
-    """Folder of the model that comes with the package: package data in a wheel, `adapters/nano` in a checkout."""
-    packaged = Path(str(resources.files("mcp_dualtune"))) / "_adapters" / "nano"
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent / "adapters" / "nano"
-
-
-def model_folder(model: ModelSettings) -> Path:
-    """Folder of the configured model, else of the embedded one."""
-    return model.path or embedded_model()
-
-
-def adapter_folders(model: ModelSettings) -> tuple[Path, ...]:
-    """Where adapters are looked for, first hit first; those of the model itself come last."""
-    return (*model.adapters, model_folder(model))
-
-
-def load_engine(model: ModelSettings) -> Engine:
-    """Load the configured model; blocks for as long as that takes.
-
-    Raises:
-        ModelLoadError: there is no usable model in the folder.
-    """
-    # Imported here: torch and transformers take seconds, and the handshake must not wait for them.
-    from mcp_dualtune.engine.generate import HFEngine  # noqa: PLC0415
-    from mcp_dualtune.engine.load import load_model  # noqa: PLC0415
-
-    return HFEngine(load_model(model_folder(model), model.precision, model.device, model.threads))
-
-
 class Gateway:
     """Everything behind the front doors; enter it to start, exit it (in the same task) to stop.
 
     Args:
         config: servers and settings.
-        engine: used instead of loading the configured model.
+        pipeline: makes the pipeline, instead of loading the configured models; runs in the model's thread.
         catalog: decided over instead of the servers' own tools; calls are not possible then.
         verbose: also write the trace to standard error.
     """
 
     def __init__(
-        self, config: Config, *, engine: Engine | None = None, catalog: Catalog | None = None, verbose: bool = False
+        self,
+        config: Config,
+        *,
+        pipeline: Callable[[], Pipeline] | None = None,
+        catalog: Catalog | None = None,
+        verbose: bool = False,
     ) -> None:
         self.config = config
         self.changed: list[Callable[[], None]] = []
@@ -94,10 +67,8 @@ class Gateway:
         self._recorder = Recorder(sinks, Redactor(declared_secrets(config)).value)
         self._policy = Policy(settings.policy)
         self._given = catalog
-        self._has_given_engine = engine is not None
         self._pool = Pool(() if catalog else config.servers, self._on_change)
-        self._worker = EngineWorker((lambda: engine) if engine else self._load)
-        self._pipeline: Pipeline | None = None
+        self._worker = EngineWorker(pipeline or partial(load_pipeline, settings))
         self._built: dict[str, BuiltServer] = {}
         self._catalog = catalog or Catalog(())
         self._stack = AsyncExitStack()
@@ -266,22 +237,10 @@ class Gateway:
     async def _decide(self, request: Request) -> Decision:
         catalog = self._catalog
 
-        def work(engine: Engine, cancel: Event) -> Decision:
-            return self._pipeline_for(engine).decide(engine, request, catalog, cancel)
+        def work(pipeline: Pipeline, cancel: Event) -> Decision:
+            return pipeline.decide(request, catalog, cancel)
 
         return await self._worker.run(work)
-
-    def _pipeline_for(self, engine: Engine) -> Pipeline:
-        """The pipeline of the loaded model; runs in the worker's thread, because scanning adapters blocks."""
-        if self._pipeline is None:
-            model = self.config.settings.model
-            # A base model's own folder holds its adapters; an engine that was given has no folder.
-            own = () if self._has_given_engine else (model.path or embedded_model(),)
-            folders = (*model.adapters, *own)
-            self._pipeline = Pipeline.for_engine(
-                engine, AdapterStore(folders, engine.digest), self.config.settings.thresholds
-            )
-        return self._pipeline
 
     async def _call(self, call: ToolCall, *, watch: Progress | None = None) -> ToolResult:
         if self._given is not None:
@@ -292,9 +251,6 @@ class Gateway:
 
     def _tool(self, server: str, name: str) -> ToolSpec:
         return self._catalog.tool(server, name)
-
-    def _load(self) -> Engine:
-        return load_engine(self.config.settings.model)
 
     def _on_change(self, name: str) -> None:
         """Rebuild one server's part of the catalog."""

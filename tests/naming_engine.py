@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Event
 from typing import Any
 
+from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.base import Completion, GenerationRequest, Ranking, RankRequest
+from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.prompting.templates.compact import SPECIAL_TOKENS
 from mcp_dualtune.types import JSON, AdapterRef
 
@@ -24,6 +26,11 @@ def byte_tokenizer() -> Any:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>", pad_token="<|pad|>")
     fast.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     return fast
+
+
+def alone(engine: Any) -> Callable[[], Pipeline]:
+    """Makes the pipeline in which `engine` sits in every stage, without any adapter."""
+    return lambda: Pipeline.for_engine(engine, AdapterStore((), engine.digest))
 
 
 class NamingEngine:

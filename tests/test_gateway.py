@@ -22,9 +22,10 @@ from mcp_dualtune.config import (
     TraceSettings,
 )
 from mcp_dualtune.errors import CatalogError, DownstreamError, ModelLoadError, RequestError, ServerUnavailable
-from mcp_dualtune.gateway import Gateway, embedded_model
+from mcp_dualtune.gateway import Gateway
+from mcp_dualtune.models import embedded_model
 from mcp_dualtune.types import Decision, Request, Step, ToolCall
-from tests.naming_engine import NamingEngine, byte_tokenizer, tool
+from tests.naming_engine import NamingEngine, alone, byte_tokenizer, tool
 from tests.tiny_models import tiny_llama
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ async def test_request_is_carried_out_in_two_steps_by_a_real_server(engine: Nami
         steps.append(step)
 
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine) as gateway:
+        async with Gateway(config, pipeline=alone(engine)) as gateway:
             asked = Request("note milk and eggs under shopping, then show me the note shopping")
             trajectory = await gateway.do(asked, progress=progress)
             assert gateway.find_tools("delete a note", 2)[0][0].name == "delete_note"
@@ -103,7 +104,7 @@ async def test_destructive_call_waits_for_a_yes(engine: NamingEngine, tmp_path: 
         return len(asked) > 1
 
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((notes(folder),)), engine=engine) as gateway:
+        async with Gateway(Config((notes(folder),)), pipeline=alone(engine)) as gateway:
             for expected in ("policy", None):
                 engine.choices = [{"delete_note": 1.0}, {"finish": 1.0}]
                 engine.answers = ['{"title": " old"}']
@@ -115,7 +116,7 @@ async def test_destructive_call_waits_for_a_yes(engine: NamingEngine, tmp_path: 
 async def test_dead_server_costs_only_itself(engine: NamingEngine) -> None:
     config = Config((unruly("broken", "dead"), unruly("good")))
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine) as gateway:
+        async with Gateway(config, pipeline=alone(engine)) as gateway:
             engine.choices = [{"good": 1.0}, {"echo": 1.0}]
             engine.answers = ['{"text": " hello"}']
             decision = await gateway.plan(Request("say hello"))
@@ -135,7 +136,7 @@ async def test_dead_server_costs_only_itself(engine: NamingEngine) -> None:
 
 async def test_no_ready_server_is_an_error_that_says_why(engine: NamingEngine) -> None:
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((unruly("broken", "dead"),)), engine=engine) as gateway:
+        async with Gateway(Config((unruly("broken", "dead"),)), pipeline=alone(engine)) as gateway:
             with pytest.raises(DownstreamError, match="broken") as caught:
                 await gateway.plan(Request("x"))
     assert caught.value.hint
@@ -144,7 +145,7 @@ async def test_no_ready_server_is_an_error_that_says_why(engine: NamingEngine) -
 async def test_slow_server_is_waited_for_but_not_beyond_its_limit(engine: NamingEngine) -> None:
     config = Config((unruly("slow", "silent", start_timeout=0.5), unruly("good")))
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine) as gateway:
+        async with Gateway(config, pipeline=alone(engine)) as gateway:
             engine.choices = [{"none": 1.0}]
             assert (await gateway.plan(Request("x"))).outcome == "none"
     assert engine.offered == [["good", "none"]]
@@ -152,7 +153,7 @@ async def test_slow_server_is_waited_for_but_not_beyond_its_limit(engine: Naming
 
 async def test_unusable_tool_is_left_out_and_reported(engine: NamingEngine) -> None:
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((unruly("mixed", "invalid-tool"),)), engine=engine) as gateway:
+        async with Gateway(Config((unruly("mixed", "invalid-tool"),)), pipeline=alone(engine)) as gateway:
             await gateway.wait_ready()
             assert gateway.skipped_tools["mixed"][0].reason
             assert "echo" in [entry.name for entry in gateway.catalog.tools]
@@ -161,7 +162,7 @@ async def test_unusable_tool_is_left_out_and_reported(engine: NamingEngine) -> N
 async def test_new_tool_of_a_server_appears_in_the_catalog(engine: NamingEngine) -> None:
     seen = anyio.Event()
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((unruly("moving", "changing"),)), engine=engine) as gateway:
+        async with Gateway(Config((unruly("moving", "changing"),)), pipeline=alone(engine)) as gateway:
             await gateway.wait_ready()
             before = len(gateway.catalog.tools)
             gateway.changed.append(seen.set)
@@ -173,7 +174,7 @@ async def test_new_tool_of_a_server_appears_in_the_catalog(engine: NamingEngine)
 async def test_options_of_the_config_shape_what_the_model_sees(engine: NamingEngine) -> None:
     options: Mapping[str, Any] = {"description": "Echoes", "arguments": {"text": "always"}, "deny": ("pair",)}
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((unruly("good", **options),)), engine=engine) as gateway:
+        async with Gateway(Config((unruly("good", **options),)), pipeline=alone(engine)) as gateway:
             engine.choices = [{"good": 1.0}, {"echo": 1.0}]
             decision = await gateway.plan(Request("say something"))
     assert decision.arguments == {"text": "always"}
@@ -185,7 +186,7 @@ async def test_ambient_facts_yield_to_config_and_request(engine: NamingEngine) -
     engine.choices = [{"files": 1.0}, {"read": 1.0}]
     engine.answers = ['{"path": " a"}']
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine, catalog=offered()) as gateway:
+        async with Gateway(config, pipeline=alone(engine), catalog=offered()) as gateway:
             await gateway.plan(Request("read a", context={"today": "1999-12-31"}))
     for fact in ("today: 1999-12-31", "timezone: Mars/Base", "team: blue"):
         assert fact in engine.prompts[-1]
@@ -197,7 +198,7 @@ async def test_ambient_facts_yield_to_config_and_request(engine: NamingEngine) -
 async def test_unusable_request_is_refused_before_anything_starts(
     engine: NamingEngine, text: str, message: str
 ) -> None:
-    gateway = Gateway(Config(), engine=engine, catalog=offered())
+    gateway = Gateway(Config(), pipeline=alone(engine), catalog=offered())
     with pytest.raises(RequestError, match=message) as caught:
         await gateway.plan(Request(text))
     assert caught.value.hint
@@ -208,7 +209,7 @@ async def test_unusable_request_is_refused_before_anything_starts(
 async def test_catalog_without_servers_can_plan_but_not_call(engine: NamingEngine) -> None:
     engine.choices = [{"files": 1.0}, {"roots": 1.0}] * 2
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config(), engine=engine, catalog=offered()) as gateway:
+        async with Gateway(Config(), pipeline=alone(engine), catalog=offered()) as gateway:
             assert (await gateway.plan(Request("roots"))).outcome == "call"
             with pytest.raises(ServerUnavailable):
                 await gateway.do(Request("roots"))
@@ -216,7 +217,7 @@ async def test_catalog_without_servers_can_plan_but_not_call(engine: NamingEngin
 
 async def test_no_server_at_all_is_an_error(engine: NamingEngine) -> None:
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config(), engine=engine) as gateway:
+        async with Gateway(Config(), pipeline=alone(engine)) as gateway:
             with pytest.raises(ServerUnavailable, match="configured"):
                 await gateway.plan(Request("x"))
 
@@ -224,7 +225,7 @@ async def test_no_server_at_all_is_an_error(engine: NamingEngine) -> None:
 async def test_max_steps_only_lowers_the_configured_limit(engine: NamingEngine) -> None:
     config = Config((unruly("good"),), Settings(limits=LimitSettings(steps=2)))
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine) as gateway:
+        async with Gateway(config, pipeline=alone(engine)) as gateway:
             for wanted, expected in ((1, 1), (9, 2)):
                 engine.choices = [{"echo": 1.0}] * 4
                 engine.answers = [f'{{"text": " {index}"}}' for index in range(4)]
@@ -240,7 +241,7 @@ async def test_question_is_put_to_the_caller_and_its_answer_used(engine: NamingE
     engine.choices = [{"echo": 1.0}, {"finish": 1.0}]
     engine.answers = ['{"text":<|ask|>}']
     with anyio.fail_after(LIMIT):
-        async with Gateway(Config((unruly("good"),)), engine=engine) as gateway:
+        async with Gateway(Config((unruly("good"),)), pipeline=alone(engine)) as gateway:
             trajectory = await gateway.do(Request("echo", servers=("good",)), ask=ask)
     assert trajectory.steps[0].result.text == "answered"
 
@@ -261,7 +262,7 @@ async def test_cancelled_request_leaves_a_trace_and_a_working_gateway(engine: Na
     engine.choices = [{"echo": 1.0}, {"none": 1.0}]
     engine.answers = ['{"text": " x"}']
     with anyio.fail_after(LIMIT):
-        async with Gateway(config, engine=engine) as gateway:
+        async with Gateway(config, pipeline=alone(engine)) as gateway:
             with anyio.move_on_after(3) as scope:
                 await gateway.do(Request("echo x", servers=("good",)))
             assert scope.cancelled_caught
@@ -272,7 +273,7 @@ async def test_cancelled_request_leaves_a_trace_and_a_working_gateway(engine: Na
 
 async def test_error_inside_the_gateway_leaves_it_as_it_was_raised(engine: NamingEngine) -> None:
     with anyio.fail_after(LIMIT), pytest.raises(RequestError):
-        async with Gateway(Config(), engine=engine, catalog=offered()) as gateway:
+        async with Gateway(Config(), pipeline=alone(engine), catalog=offered()) as gateway:
             await gateway.plan(Request(""))
 
 

@@ -22,7 +22,7 @@ GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"config", "tracing", "records"}),
     frozenset({"catalog", "security", "prompting", "downstream", "engine", "adapter_registry"}),
     frozenset({"pipeline"}),
-    frozenset({"agent"}),
+    frozenset({"agent", "models"}),
     frozenset({"gateway"}),
     frozenset({"mcp_server", "openai_api", "training", "evaluation"}),
     frozenset({"cli"}),

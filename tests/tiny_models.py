@@ -92,6 +92,35 @@ def tiny_qwen2(folder: Path, *, seed: int = 0, **settings: Any) -> Path:
     return _save(config, tokenizer, folder, seed)
 
 
+def tiny_pieces() -> Any:
+    """A word-piece tokenizer of the BERT family whose pieces are single characters."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers  # noqa: PLC0415
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+
+    special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+    characters = sorted({character for line in LINES for character in line.lower()} | set("xqj[]()"))
+    pieces = [*special, *characters, *("##" + character for character in characters)]
+    tokenizer = Tokenizer(models.WordPiece({piece: n for n, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]",
+    )  # fmt: skip
+
+
+def tiny_encoder(folder: Path, *, seed: int = 0, context_length: int = 512) -> Path:
+    """Save a random BERT in the shape of the public encoder; returns the folder."""
+    from transformers import BertConfig  # noqa: PLC0415
+
+    tokenizer = tiny_pieces()
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=context_length,
+    )  # fmt: skip
+    return _save(config, tokenizer, folder, seed, "AutoModel")
+
+
 def tiny_adapter(
     model_folder: Path,
     folder: Path,
@@ -108,11 +137,13 @@ def tiny_adapter(
     """
     import torch  # noqa: PLC0415
     from peft import LoraConfig, get_peft_model  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM  # noqa: PLC0415
 
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-    settings = {"target_modules": "all-linear", "task_type": "CAUSAL_LM", "lora_alpha": 2 * rank, **lora}
+    encoder = AutoConfig.from_pretrained(model_folder).model_type == "bert"
+    kind, task = (AutoModel, "FEATURE_EXTRACTION") if encoder else (AutoModelForCausalLM, "CAUSAL_LM")
+    model = kind.from_pretrained(model_folder, dtype=torch.float32)
+    settings = {"target_modules": "all-linear", "task_type": task, "lora_alpha": 2 * rank, **lora}
     with warnings.catch_warnings():
         # PEFT asks transformers by a name that is on its way out.
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -149,12 +180,12 @@ def tiny_manifest(
     return manifest
 
 
-def _save(config: Any, tokenizer: Any, folder: Path, seed: int) -> Path:
+def _save(config: Any, tokenizer: Any, folder: Path, seed: int, kind: str = "AutoModelForCausalLM") -> Path:
     import torch  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
 
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config)
+    model = getattr(transformers, kind).from_config(config)
     with torch.no_grad():
         # transformers starts with weights so small that every answer is nearly uniform; spread them out.
         for parameter in model.parameters():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,14 @@ class StoredAdapter:
 class AdapterStore:
     """The adapters of some folders that belong to one base model; earlier folders win over later ones."""
 
-    def __init__(self, folders: Iterable[Path], base_digest: str) -> None:
-        """Scan `folders` and everything below them.
+    def __init__(self, folders: Iterable[Path], base_digest: str, others: Collection[str] = ()) -> None:
+        """Scan `folders` and everything below them; adapters of the base models `others` are somebody else's business.
 
         Raises:
             AdapterError: a folder does not exist. Unusable adapters are kept in `refused` instead.
         """
         self._base_digest = base_digest
+        self._others = others
         self._adapters: list[StoredAdapter] = []
         self.refused: dict[Path, str] = {}
         """Adapter folders that are not used, with the reason."""
@@ -87,6 +88,8 @@ class AdapterStore:
             return
         try:
             manifest = load_manifest(folder)
+            if manifest.base_digest in self._others:
+                return
             digest = self._check(folder, manifest)
         except AdapterError as error:
             self.refused[folder] = str(error)

@@ -13,10 +13,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from mcp_dualtune.adapter_registry.store import AdapterStore
     from mcp_dualtune.config import Config
-    from mcp_dualtune.engine.base import Engine
     from mcp_dualtune.gateway import Gateway
+    from mcp_dualtune.pipeline.decide import Pipeline
 
 State = Literal["ok", "note", "broken"]
 NODE_PROGRAMS = ("node", "npm", "npx")
@@ -52,8 +51,8 @@ def run(args: argparse.Namespace) -> int:
         config = _config(args, checks)
         if config is not None:
             checks += _programs(config)
-            engine, store = _model(config, checks)
-            checks += anyio.run(_living, config, engine, store)
+            pipeline = _model(config, checks)
+            checks += anyio.run(_living, config, pipeline)
     broken = any(check.state == "broken" for check in checks)
     if args.json:
         listed = [vars(check) for check in checks]
@@ -117,26 +116,25 @@ def _node() -> Check:
     return Check("Node.js", "ok", done.stdout.strip())
 
 
-def _model(config: Config, checks: list[Check]) -> tuple[Engine | None, AdapterStore | None]:
-    from mcp_dualtune.adapter_registry.store import AdapterStore
+def _model(config: Config, checks: list[Check]) -> Pipeline | None:
     from mcp_dualtune.errors import DualTuneError
-    from mcp_dualtune.gateway import adapter_folders, load_engine, model_folder
+    from mcp_dualtune.models import encoder_folder, load_pipeline, model_folder
 
-    settings = config.settings.model
     started = perf_counter()
     try:
-        engine = load_engine(settings)
+        pipeline = load_pipeline(config.settings)
         seconds = perf_counter() - started
-        detail = f"{model_folder(settings)}, digest {engine.digest[:12]}, loaded in {seconds:.1f} s"
-        checks.append(Check("model", "ok", detail))
-        store = AdapterStore(adapter_folders(settings), engine.digest)
+        detail = f"{model_folder(config.settings.model)}, digest {pipeline.filling.engine.digest[:12]}"
+        if pipeline.choosing is not pipeline.filling:
+            detail += f"; choosing: {encoder_folder()}, digest {pipeline.choosing.engine.digest[:12]}"
+        checks.append(Check("model", "ok", f"{detail}; loaded in {seconds:.1f} s"))
     except DualTuneError as error:
         checks.append(_broken("model", error))
-        return None, None
-    return engine, store
+        return None
+    return pipeline
 
 
-async def _living(config: Config, engine: Engine | None, store: AdapterStore | None) -> list[Check]:
+async def _living(config: Config, pipeline: Pipeline | None) -> list[Check]:
     """What can only be seen with the servers running."""
     from typing import cast
 
@@ -144,13 +142,12 @@ async def _living(config: Config, engine: Engine | None, store: AdapterStore | N
     from mcp_dualtune.gateway import Gateway
 
     checks: list[Check] = []
-    stand_in = engine if engine is not None else cast(Any, object())
-    async with Gateway(config, engine=stand_in) as gateway:
+    async with Gateway(config, pipeline=lambda: cast(Any, pipeline)) as gateway:
         await gateway.wait_ready()
         checks += _servers(gateway)
-        if store is not None:
-            checks += _adapters(store, gateway)
-        if engine is not None and gateway.catalog.servers:
+        if pipeline is not None:
+            checks += _adapters(pipeline, gateway)
+        if pipeline is not None and gateway.catalog.servers:
             try:
                 checks.append(await _speed(gateway))
             except (DualTuneError, TimeoutError) as error:
@@ -172,18 +169,19 @@ def _servers(gateway: Gateway) -> Iterator[Check]:
             yield Check(name, "note", f"the tool {tool.name} is left out: {tool.reason}")
 
 
-def _adapters(store: AdapterStore, gateway: Gateway) -> Iterator[Check]:
-    used = {ref.name for ref in [store.best("route")] if ref}
+def _adapters(pipeline: Pipeline, gateway: Gateway) -> Iterator[Check]:
+    choosing, filling = pipeline.choosing.adapters, pipeline.filling.adapters
+    used = {ref.name for ref in [choosing.best("route")] if ref}
     for server in gateway.catalog.servers:
-        found = [store.best("select", server=server.name, fingerprint=server.fingerprint)]
+        found = [choosing.best("select", server=server.name, fingerprint=server.fingerprint)]
         for tool in server.tools:
-            found.append(store.best("arguments", server=server.name, tool=tool.name, fingerprint=tool.fingerprint))
+            found.append(filling.best("arguments", server=server.name, tool=tool.name, fingerprint=tool.fingerprint))
         used |= {ref.name for ref in found if ref}
     names = ", ".join(sorted(used)) or "none: the base model speaks everywhere"
     yield Check("adapters", "ok", f"in use: {names}")
-    for path, reason in store.refused.items():
+    for path, reason in {**choosing.refused, **filling.refused}.items():
         yield Check("adapters", "broken", f"refused: {path}: {reason}", "Train it again, or remove its folder.")
-    for path, reason in store.retired.items():
+    for path, reason in {**choosing.retired, **filling.retired}.items():
         yield Check("adapters", "note", f"retired: {path}: {reason}", "Train it again for the tool as it is now.")
 
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.evaluation.harness import Decider, configured, run_cases, write_predictions
     from mcp_dualtune.evaluation.report import Setting, peak_megabytes, to_json
     from mcp_dualtune.evaluation.score import score
-    from mcp_dualtune.gateway import model_folder
+    from mcp_dualtune.models import model_folder
 
     # All that can be wrong with the files is said before the model is loaded.
     suite, catalog_file = _files(args)
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         catalog=catalog_file,
         cases=len(cases),
         model=model_folder(config.settings.model),
-        model_digest=decider.engine.digest,
+        model_digest=decider.pipeline.filling.engine.digest,
         adapters=decider.adapters,
         config=config.path,
         load_seconds=decider.load_seconds,

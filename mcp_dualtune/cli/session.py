@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
 from mcp_dualtune.catalog.catalog import load_catalog_file
 from mcp_dualtune.config import default_path, load_config
 from mcp_dualtune.downstream.pool import ServerState
-from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.gateway import Gateway
+from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.types import Request
 
 
@@ -35,15 +36,15 @@ def open_gateway(args: argparse.Namespace, *, model: bool = True) -> Gateway:
         CatalogError: the catalog file is wrong.
     """
     config = load_config(args.config)
-    engine = None if model else cast(Engine, _NoModel())
+    pipeline = None if model else cast(Callable[[], Pipeline], _NoModel)
     if getattr(args, "catalog", None) is not None:
         catalog = load_catalog_file(args.catalog)
-        return Gateway(replace(config, servers=()), engine=engine, catalog=catalog, verbose=args.verbose)
+        return Gateway(replace(config, servers=()), pipeline=pipeline, catalog=catalog, verbose=args.verbose)
     if not config.servers:
         where = f"{config.path} lists none" if config.path else f"there is no config file at {default_path()}"
         hint = "Give a client's own config file with --config, for example one with an `mcpServers` block."
         raise ConfigError(f"No server to choose from: {where}.", hint=hint)
-    return Gateway(config, engine=engine, verbose=args.verbose)
+    return Gateway(config, pipeline=pipeline, verbose=args.verbose)
 
 
 class _NoModel:

@@ -15,8 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="data sets listed in the model card")
     parser.add_argument("--runs", type=Path, default=Path("runs/nano"), metavar="DIR", help="checkpoints and logs")
     parser.add_argument("--output", type=Path, default=Path("adapters/nano"), metavar="DIR", help="the finished model")
-    parser.add_argument("--minutes", type=float, metavar="N", help="wall-clock budget of the base model")
-    parser.add_argument("--encoder", type=Path, metavar="DIR", help="start word embeddings from this public encoder")
+    parser.add_argument("--minutes", type=float, metavar="N", help="wall-clock budget of the decoder")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,5 +25,5 @@ def run(args: argparse.Namespace) -> int:
     def say(line: str) -> None:
         print(json.dumps({"message": line}) if args.json else line, flush=True)
 
-    train_nano(args.data, args.runs, args.output, minutes=args.minutes, encoder=args.encoder, say=say)
+    train_nano(args.data, args.runs, args.output, minutes=args.minutes, say=say)
     return exits.DONE

@@ -59,6 +59,9 @@ class ModelSettings:
     """Folder of a Hugging Face causal LM; None is the embedded model."""
     adapters: tuple[Path, ...] = ()
     """Adapter folders searched before the embedded ones."""
+    choosing: Literal["auto", "encoder", "model"] = "auto"
+    """Who chooses server and tool: the public encoder under our adapters, or the model itself. `auto` takes the encoder
+    for the embedded model, and the model itself where `path` names one."""
     precision: Literal["bf16", "int8", "float32"] = "bf16"
     threads: int | None = field(default=None, metadata=_POSITIVE)
     device: Literal["cpu", "cuda", "auto"] = "cpu"

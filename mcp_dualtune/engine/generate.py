@@ -65,7 +65,7 @@ class HFEngine:
         self.context_length = loaded.context_length
         self.adapters = AdapterStack(loaded.model, adapter_megabytes)
         self.prefixes = PrefixCache(cache_megabytes)
-        self._model = loaded.model
+        self.model = loaded.model
         self._ends = _end_tokens(loaded)
         self._words = len(loaded.tokenizer)
         self._grammars = GrammarCompiler(loaded.tokenizer, self._ends)
@@ -177,7 +177,7 @@ class HFEngine:
         cache = branch(run.cache, past)
         tree = OptionTree(options)
         positions = [*range(past, len(prompt)), *(len(prompt) + depth for depth in tree.depths)]
-        mask = tree.mask(past, len(prompt) - past, self._model.dtype, self._model.device) if len(tree) else None
+        mask = tree.mask(past, len(prompt) - past, self.model.dtype, self.model.device) if len(tree) else None
         logits = self._forward(cache, [(*prompt[past:], *tree.tokens)], 1 + len(tree), positions, mask)
         # Behind the prompt this cache holds the options: cut them off.
         run.cache = branch(cache, len(prompt))
@@ -208,17 +208,17 @@ class HFEngine:
         mask: Any = None,
     ) -> Any:
         """Logits [rows, keep, vocabulary] of the last `keep` tokens; the cache grows by the tokens."""
-        device = self._model.device
+        device = self.model.device
         self._threads.set(len(rows) * len(rows[0]))
         extra: dict[str, Any] = {} if mask is None else {"attention_mask": mask}
         if positions is not None:
             extra["position_ids"] = torch.tensor([positions], device=device)
         ids = torch.tensor([list(row) for row in rows], device=device)
-        return self._model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep, **extra).logits
+        return self.model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=keep, **extra).logits
 
     def _can_pack(self) -> bool:
         """Try on a few tokens whether this model keeps the branches of a tree apart and counts positions as told."""
-        config = self._model.config.get_text_config(decoder=True)
+        config = self.model.config.get_text_config(decoder=True)
         if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
             # A mask of ours would replace the window.
             return False
@@ -227,7 +227,7 @@ class HFEngine:
         chain = OptionTree([(*tree.tokens, 0)])
         tokens = (*prompt, *tree.tokens)
         positions = [*range(len(prompt)), *(len(prompt) + depth for depth in tree.depths)]
-        masks = [each.mask(0, len(prompt), self._model.dtype, self._model.device) for each in (tree, chain)]
+        masks = [each.mask(0, len(prompt), self.model.dtype, self.model.device) for each in (tree, chain)]
         with torch.inference_mode():
             alone = self._score_batch(_Run(BASE, prompt, 0, DynamicCache(), 0, None), options)
             try:

@@ -68,6 +68,33 @@ def load_model(
     Raises:
         ModelLoadError: the folder holds no usable model, or the device or precision does not fit it.
     """
+    loaded = _load(folder, "AutoModelForCausalLM", precision, device, threads)
+    config = loaded.model.config.get_text_config(decoder=True)
+    problem = None
+    if loaded.tokenizer.eos_token_id is None:
+        problem = "its tokenizer has no end token"
+    elif set(getattr(config, "layer_types", None) or ()) - ATTENTION_LAYERS:
+        problem = "it has layers without attention, whose state cannot be cut at a token"
+    if problem:
+        raise _unusable(folder, problem)
+    return loaded
+
+
+def load_encoder(
+    folder: Path, precision: Precision = "bf16", device: Device = "cpu", threads: int | None = None
+) -> LoadedModel:
+    """Load a text encoder of the BERT family and its fast tokenizer from a local folder.
+
+    Raises:
+        ModelLoadError: as `load_model`.
+    """
+    loaded = _load(folder, "AutoModel", precision, device, threads)
+    if loaded.tokenizer.cls_token_id is None or loaded.tokenizer.sep_token_id is None:
+        raise _unusable(folder, "its tokenizer has no start and separator tokens")
+    return loaded
+
+
+def _load(folder: Path, kind: str, precision: Precision, device: Device, threads: int | None) -> LoadedModel:
     if not folder.is_dir():
         raise ModelLoadError(
             f"The model folder {folder} does not exist.", hint="Correct dualtune.model.path, or leave it out."
@@ -76,16 +103,15 @@ def load_model(
     _refuse_foreign_code(folder)
 
     import torch  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
-    from transformers.utils import logging as transformers_logging  # noqa: PLC0415
+    import transformers  # noqa: PLC0415
 
-    transformers_logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     place = _device(device, torch.cuda.is_available())
     if precision == "int8" and place == "cuda":
         raise ModelLoadError("int8 is for the CPU.", hint='Set precision to "bf16" on a GPU.')
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = getattr(transformers, kind).from_pretrained(
             folder,
             dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
             attn_implementation="sdpa",
@@ -96,29 +122,25 @@ def load_model(
     except Exception as error:
         raise ModelLoadError(
             f"The model in {folder} cannot be loaded: {error}",
-            hint="Check that it is a causal language model that this version of transformers knows.",
+            hint="Check that it is a model of the right kind that this version of transformers knows.",
         ) from error
     model.eval().requires_grad_(False)
-    config = model.config.get_text_config(decoder=True)
-    context_length = getattr(config, "max_position_embeddings", None)
-    problem = None
+    context_length = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if not getattr(tokenizer, "is_fast", False):
-        problem = "its tokenizer is not a fast one"
-    elif tokenizer.eos_token_id is None:
-        problem = "its tokenizer has no end token"
-    elif not isinstance(context_length, int):
-        problem = "its config has no max_position_embeddings"
-    elif set(getattr(config, "layer_types", None) or ()) - ATTENTION_LAYERS:
-        problem = "it has layers without attention, whose state cannot be cut at a token"
-    elif precision == "int8" and getattr(model, "hf_quantizer", None) is not None:
-        problem = 'it is quantised already; set precision to "bf16"'
-    if problem or not isinstance(context_length, int):
-        raise ModelLoadError(f"The model in {folder} cannot be used: {problem}.", hint="Use another model.")
+        raise _unusable(folder, "its tokenizer is not a fast one")
+    if not isinstance(context_length, int):
+        raise _unusable(folder, "its config has no max_position_embeddings")
+    if precision == "int8" and getattr(model, "hf_quantizer", None) is not None:
+        raise _unusable(folder, 'it is quantised already; set precision to "bf16"')
     if precision == "int8":
         from mcp_dualtune.engine.int8 import quantize_int8  # noqa: PLC0415
 
         quantize_int8(model)
     return LoadedModel(model.to(place), tokenizer, digest, context_length, threads)
+
+
+def _unusable(folder: Path, problem: str) -> ModelLoadError:
+    return ModelLoadError(f"The model in {folder} cannot be used: {problem}.", hint="Use another model.")
 
 
 def _device(device: Device, has_cuda: bool) -> str:

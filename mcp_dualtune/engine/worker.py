@@ -17,7 +17,6 @@ import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 
-from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.errors import Cancelled, DualTuneError, EngineError, ModelLoadError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 State = Literal["new", "loading", "ready", "failed", "closed"]
 Work = Callable[..., T]
-"""`work(engine, cancel, *args)`: blocking; looks at `cancel` between steps and raises Cancelled when it is set."""
+"""`work(built, cancel, *args)`: blocking; looks at `cancel` between steps and raises Cancelled when it is set."""
 
 JOIN_SECONDS = 2.0
 """How long closing waits for a job or a load that does not look at its cancel event."""
@@ -56,13 +55,13 @@ class _Job:
 
 
 class EngineWorker:
-    """Runs blocking work on an engine that is built and used in one thread only."""
+    """Runs blocking work on an engine, or on what holds engines, that is built and used in one thread only."""
 
-    def __init__(self, build: Callable[[], Engine], *, queue_size: int = 64, seconds: float = 600.0) -> None:
+    def __init__(self, build: Callable[[], object], *, queue_size: int = 64, seconds: float = 600.0) -> None:
         """Nothing happens until `start`.
 
         Args:
-            build: loads the engine; runs in the worker's thread.
+            build: loads the model; runs in the worker's thread.
             queue_size: jobs that may wait; one more is turned away.
             seconds: longest time a caller waits for its job, loading included.
         """
@@ -74,7 +73,7 @@ class EngineWorker:
         self._lock = Lock()
         self._thread: Thread | None = None
         self._state: State = "new"
-        self._engine: Engine | None = None
+        self._built: object = None
         self._error: DualTuneError | None = None
 
     @property
@@ -100,7 +99,7 @@ class EngineWorker:
             self._thread.start()
 
     async def run(self, work: Work[T], *args: Any) -> T:
-        """Run `work(engine, cancel, *args)` in the worker's thread and return what it returns.
+        """Run `work(built, cancel, *args)` in the worker's thread and return what it returns.
 
         When the awaiting task is cancelled, `cancel` is set and the engine is free at the work's next look at it.
 
@@ -168,7 +167,7 @@ class EngineWorker:
 
     def _load(self) -> None:
         try:
-            self._engine = self._build()
+            self._built = self._build()
         except DualTuneError as error:
             self._error = error
         except Exception as error:
@@ -184,7 +183,7 @@ class EngineWorker:
             job.finish(self._error)
         else:
             try:
-                value = job.work(self._engine, job.cancel, *job.args)
+                value = job.work(self._built, job.cancel, *job.args)
             # Whatever went wrong belongs to the caller; the thread must live on.
             except BaseException as error:
                 job.finish(error)

@@ -14,14 +14,12 @@ from threading import Event
 from time import perf_counter
 from typing import Literal
 
-from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.agent.history import bounded
 from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import Config
-from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.errors import CatalogError, EngineError, ModelLoadError
 from mcp_dualtune.evaluation.cases import Case
-from mcp_dualtune.gateway import adapter_folders, load_engine
+from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.types import JSON, Decision, HistoryItem, Outcome, Request, ServerSpec
 
@@ -58,28 +56,27 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Decider:
-    """The deciding half of the gateway: one engine and the pipeline on it, in the caller's own thread."""
+    """The deciding half of the gateway: the pipeline with its models, in the caller's own thread."""
 
-    engine: Engine
     pipeline: Pipeline
-    adapters: tuple[str, ...] = ()
-    """Names of the adapters that may speak."""
     load_seconds: float = 0.0
 
     @classmethod
     def load(cls, config: Config) -> Decider:
-        """Load the configured model and its adapters, as the gateway does; blocks for as long as that takes.
+        """Load the configured models and their adapters, as the gateway does; blocks for as long as that takes.
 
         Raises:
-            ModelLoadError, AdapterError: the model or an adapter folder cannot be used.
+            ModelLoadError, AdapterError: a model or an adapter folder cannot be used.
         """
         started = perf_counter()
-        model = config.settings.model
-        engine = load_engine(model)
-        store = AdapterStore(adapter_folders(model), engine.digest)
-        pipeline = Pipeline.for_engine(engine, store, config.settings.thresholds)
-        names = tuple(stored.ref.name for stored in store.adapters)
-        return cls(engine, pipeline, names, perf_counter() - started)
+        pipeline = load_pipeline(config.settings)
+        return cls(pipeline, perf_counter() - started)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of the adapters that may speak."""
+        seats = dict.fromkeys((self.pipeline.choosing, self.pipeline.filling))
+        return tuple(stored.ref.name for seat in seats for stored in seat.adapters.adapters)
 
     def decide(self, request: Request, catalog: Catalog) -> Decision:
         """One decision.
@@ -87,7 +84,7 @@ class Decider:
         Raises:
             DualTuneError: as `Pipeline.decide`.
         """
-        return self.pipeline.decide(self.engine, request, catalog, Event())
+        return self.pipeline.decide(request, catalog, Event())
 
 
 def configured(catalog: Catalog, config: Config) -> Catalog:

@@ -15,6 +15,7 @@ from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.engine.base import GenerationRequest
 from mcp_dualtune.errors import ConfigError, EngineError
 from mcp_dualtune.pipeline.confidence import adapter_name, joint
+from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
 from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
@@ -46,24 +47,24 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
     properties = tool.input_schema.get("properties") or {}
     fixed = {name: value for name, value in server.fixed_arguments.items() if name in properties}
     _check_fixed(tool, fixed)
-    facts = {**request.context, **server.context}
+    facts = {**request.context, **server.context, **zone_facts(request.text, tool.input_schema)}
     if not properties.keys() - fixed.keys():
         record = StageRecord("arguments", canonical({}), 1.0, (), "-", 0.0)
         return Filled(record, fixed, (), None, trace_sources(fixed, tool.input_schema, request, facts, fixed))
     parts.check()
     started = perf_counter()
-    adapter = parts.adapters.best("arguments", server.name, tool.name, tool.fingerprint)
-    prompt = parts.renderer.arguments(request, tool, fixed, facts)
+    adapter = parts.seat.adapters.best("arguments", server.name, tool.name, tool.fingerprint)
+    prompt = parts.seat.renderer.arguments(request, tool, fixed, facts)
     shown = request
-    while len(prompt.tokens) + ANSWER_ROOM > parts.engine.context_length:
+    while len(prompt.tokens) + ANSWER_ROOM > parts.seat.engine.context_length:
         shorter = shorten_history(shown)
         if shorter is None:
             raise too_long(parts, f"The request and the schema of {server.name}/{tool.name} do")
         shown = shorter
-        prompt = parts.renderer.arguments(shown, tool, fixed, facts)
-    limit = min(ANSWER_TOKENS, parts.engine.context_length - len(prompt.tokens))
+        prompt = parts.seat.renderer.arguments(shown, tool, fixed, facts)
+    limit = min(ANSWER_TOKENS, parts.seat.engine.context_length - len(prompt.tokens))
     asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
-    completion = parts.engine.generate(asked, parts.cancel)
+    completion = parts.seat.engine.generate(asked, parts.cancel)
     if not completion.complete:
         raise EngineError(
             f"The arguments of {tool.name} grew beyond {limit} tokens.",

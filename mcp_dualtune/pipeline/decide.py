@@ -19,41 +19,36 @@ from mcp_dualtune.pipeline.arguments import Filled, fill
 from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
 from mcp_dualtune.pipeline.route import route
 from mcp_dualtune.pipeline.select import select
-from mcp_dualtune.pipeline.stages import Parts
-from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.pipeline.stages import Parts, Seat
 from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord
 
 
 class Pipeline:
-    """Decides requests with one engine, its renderer and its adapters."""
+    """Decides requests with the models that sit in its stages. Not thread-safe: it runs where its engines run."""
 
     def __init__(
-        self,
-        renderer: Renderer,
-        adapters: AdapterStore,
-        thresholds: ThresholdSettings | None = None,
-        special_tokens: Sequence[str] = (),
+        self, filling: Seat, choosing: Seat | None = None, thresholds: ThresholdSettings | None = None
     ) -> None:
-        self._renderer = renderer
-        self._adapters = adapters
+        """`filling` writes the arguments; `choosing` ranks servers and tools, and is the same model when left out."""
+        self.filling, self.choosing = filling, choosing or filling
         self._thresholds = thresholds or ThresholdSettings()
-        self._special = tuple(special_tokens)
+        tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer)
+        self._special = tuple({token for tokenizer in tokenizers for token in tokenizer.all_special_tokens})
         self._clean: dict[str, tuple[ServerSpec, ServerSpec]] = {}
 
     @classmethod
     def for_engine(
         cls, engine: Engine, adapters: AdapterStore, thresholds: ThresholdSettings | None = None
     ) -> Pipeline:
-        """The pipeline that fits the engine's tokenizer.
+        """One model in all stages.
 
         Raises:
             EngineError: the model's tokenizer has no template we can prompt it with.
         """
-        special = tuple(engine.tokenizer.all_special_tokens)
-        return cls(Renderer.for_tokenizer(engine.tokenizer), adapters, thresholds, special)
+        return cls(Seat.of(engine, adapters), thresholds=thresholds)
 
-    def decide(self, engine: Engine, request: Request, catalog: Catalog, cancel: Event) -> Decision:
+    def decide(self, request: Request, catalog: Catalog, cancel: Event) -> Decision:
         """Decide what to do next for `request`.
 
         Raises:
@@ -63,8 +58,8 @@ class Pipeline:
         """
         started = perf_counter()
         offered = catalog.restrict(request.servers) if request.servers is not None else catalog
-        parts = Parts(engine, self._renderer, self._adapters, cancel)
-        decision = _Run(parts, request, offered, self._thresholds, self._shown(offered)).decide()
+        stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
+        decision = _Run(*stages, request, offered, self._thresholds, self._shown(offered)).decide()
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
     def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
@@ -83,19 +78,21 @@ class _Run:
 
     def __init__(
         self,
-        parts: Parts,
+        choosing: Parts,
+        filling: Parts,
         request: Request,
         catalog: Catalog,
         thresholds: ThresholdSettings,
         shown: Mapping[str, ServerSpec],
     ) -> None:
-        self.parts, self.request, self.catalog, self.thresholds, self.shown = parts, request, catalog, thresholds, shown
+        self.choosing, self.filling, self.request = choosing, filling, request
+        self.catalog, self.thresholds, self.shown = catalog, thresholds, shown
         self.records: list[StageRecord] = []
 
     def decide(self) -> Decision:
         if not self.shown:
             return self._end("none", 1.0)
-        routed = route(self.parts, self.request, tuple(self.shown.values()))
+        routed = route(self.choosing, self.request, tuple(self.shown.values()))
         self.records.append(routed.record)
         servers = dict(routed.options)
         if routed.record.choice == NONE:
@@ -104,7 +101,7 @@ class _Run:
             return self._end("none", 1.0 - routed.record.probability)
         nothing = servers.get(NONE, 0.0)
         for name in self._worth_asking(routed.options):
-            chosen = select(self.parts, self.request, self.shown[name])
+            chosen = select(self.choosing, self.request, self.shown[name])
             self.records.append(chosen.record)
             if chosen.record.choice != NONE:
                 return self._chosen(name, servers[name], chosen.record)
@@ -127,7 +124,7 @@ class _Run:
         tool = next(tool for tool in self.shown[name].tools if tool.name == selected.choice)
         # The model reads the cleaned schema; the two differ in texts only, so the answer is valid for both.
         filled = fill(
-            self.parts, self.request, replace(server, context=self.shown[name].context), tool, self.thresholds.ask
+            self.filling, self.request, replace(server, context=self.shown[name].context), tool, self.thresholds.ask
         )
         self.records.append(filled.record)
         confidence = routed * product([selected, filled.record])

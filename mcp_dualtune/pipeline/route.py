@@ -20,5 +20,5 @@ def route(parts: Parts, request: Request, servers: Sequence[ServerSpec]) -> Choi
     if request.servers is not None and len(servers) == 1:
         name = servers[0].name
         return Choice(StageRecord("route", name, 1.0, (), "-", 0.0), ((name, 1.0),))
-    prompt = fitting(parts, request, servers, parts.renderer.route)
-    return choose(parts, "route", prompt, parts.adapters.best("route"))
+    prompt = fitting(parts, request, servers, parts.seat.renderer.route)
+    return choose(parts, "route", prompt, parts.seat.adapters.best("route"))

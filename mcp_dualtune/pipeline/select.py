@@ -20,7 +20,7 @@ def select(parts: Parts, request: Request, server: ServerSpec) -> Choice:
     """
 
     def render(shown: Request, offered: Sequence[ServerSpec]) -> ChoicePrompt:
-        return parts.renderer.select(shown, offered[0])
+        return parts.seat.renderer.select(shown, offered[0])
 
     prompt = fitting(parts, request, (server,), render)
-    return choose(parts, "select", prompt, parts.adapters.best("select", server.name, None, server.fingerprint))
+    return choose(parts, "select", prompt, parts.seat.adapters.best("select", server.name, None, server.fingerprint))

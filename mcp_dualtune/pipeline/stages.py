@@ -25,12 +25,28 @@ HISTORY_FLOOR = 200
 
 
 @dataclass(frozen=True)
-class Parts:
-    """What a decision runs on: one model, its prompts, its adapters, and the caller's wish to stop."""
+class Seat:
+    """One model with its prompts and its adapters."""
 
     engine: Engine
     renderer: Renderer
     adapters: AdapterStore
+
+    @classmethod
+    def of(cls, engine: Engine, adapters: AdapterStore) -> Seat:
+        """With the prompts that fit the engine's tokenizer.
+
+        Raises:
+            EngineError: the model's tokenizer has no template we can prompt it with.
+        """
+        return cls(engine, Renderer.for_tokenizer(engine.tokenizer), adapters)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a stage runs on: the model that sits in it, and the caller's wish to stop."""
+
+    seat: Seat
     cancel: Event
 
     def check(self) -> None:
@@ -59,7 +75,8 @@ def choose(parts: Parts, stage: Stage, prompt: ChoicePrompt, adapter: AdapterRef
     """
     parts.check()
     started = perf_counter()
-    ranking = parts.engine.rank(RankRequest(prompt.tokens, prompt.option_tokens, adapter, prompt.stable), parts.cancel)
+    asked = RankRequest(prompt.tokens, prompt.option_tokens, adapter, prompt.stable)
+    ranking = parts.seat.engine.rank(asked, parts.cancel)
     options = ranked(prompt.options, calibrate(ranking.log_probabilities, adapter))
     (name, probability), others = options[0], options[1 : 1 + ALTERNATIVES]
     elapsed = (perf_counter() - started) * 1000
@@ -78,7 +95,7 @@ def fitting(
     Raises:
         PromptTooLong: not even the likeliest tool fits beside the request.
     """
-    room = parts.engine.context_length
+    room = parts.seat.engine.context_length
     offered = tuple(servers)
     prompt = render(request, offered)
     while _length(prompt) > room:
@@ -110,7 +127,7 @@ def shorten_history(request: Request) -> Request | None:
 def too_long(parts: Parts, what: str = "The request does") -> PromptTooLong:
     """The error for a prompt that cannot be cut any further; `what` says what does not fit."""
     return PromptTooLong(
-        f"{what} not fit the model's context of {parts.engine.context_length} tokens.",
+        f"{what} not fit the model's context of {parts.seat.engine.context_length} tokens.",
         hint="Say it in fewer words, or configure a model with a longer context.",
     )
 

@@ -3,9 +3,10 @@
 Two styles, chosen by the template:
 
 - *filled*: every parameter in schema order with a value, `<|skip|>` (optional, not wanted) or `<|ask|>` (required, not
-  in the request): `{"path": " notes/a.md", "head":<|skip|>}`. Each parameter is one small decision, which a tiny model
-  learns far more easily than which key comes next. A free string starts with one extra space when the text it was
-  copied from stood after a space, so that copying is the same token sequence on both sides; reading takes it off again.
+  in the request): `{"path":<|copy|> notes/a.md<|copy|>, "head":<|skip|>}`. Each parameter is one small decision, which
+  a tiny model learns far more easily than which key comes next. Text between two `<|copy|>` is taken letter by letter
+  from the request, the context or an earlier result: the grammar allows nothing else there, so the model cannot garble
+  a path it copies. Free strings that it writes itself start with one extra space, as words inside a sentence do.
 - *plain*: ordinary JSON without the optional parameters that are not wanted; a missing required value is the string
   `"<|ask|>"`. This is what chat models already know.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from mcp_dualtune.types import JSON
 
 ASK = "<|ask|>"
 SKIP = "<|skip|>"
+COPY = "<|copy|>"
 SEPARATORS = (", ", ": ")
 GUIDANCE = {
     "item_separator": SEPARATORS[0],
@@ -34,8 +36,12 @@ GUIDANCE = {
 }
 """llguidance's JSON options: fixed separators, so that everything but the values is forced; keywords it does not know
 are left to the check of the complete arguments."""
-STRING_OR_MARKER = re.compile(r'"(?:[^"\\]|\\.)*"|(<\|(?:ask|skip)\|>)')
-"""Strings are matched whole, so that group 1 finds markers outside strings only."""
+PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|<\|copy\|>(?P<copied>.*?)<\|copy\|>|(?P<marker><\|(?:ask|skip)\|>)', re.DOTALL)
+"""Strings are matched whole, so that markers are found outside strings only."""
+CHUNK = re.compile(r"\s|[#@$](?=\w)|[\w\-./\\~%+*{}&?^]*[\w/\\~*%+{}]|.", re.DOTALL)
+"""What a copied value may begin and end with: white space, words with their inner marks, single marks."""
+FILLED_OBJECT = 8
+"""Objects inside arguments with at most this many properties are filled in one by one, too."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,19 @@ class ParsedArguments:
     """Required parameters the model says are not in the request."""
 
 
-def split_markers(text: str) -> list[str]:
-    """An answer's text cut at its markers; the odd pieces are markers, the even ones plain text."""
-    pieces, at = [], 0
-    for found in STRING_OR_MARKER.finditer(text):
-        if found[1]:
-            pieces += [text[at : found.start()], found[1]]
-            at = found.end()
-    return [*pieces, text[at:]]
+def split_markers(text: str) -> Iterator[tuple[bool, str]]:
+    """An answer's text in pieces: (whether it is a marker, the piece)."""
+    at = 0
+    for found in PIECE.finditer(text):
+        if found["marker"] is None and found["copied"] is None:
+            continue
+        yield False, text[at : found.start()]
+        if found["marker"]:
+            yield True, found["marker"]
+        else:
+            yield from ((True, COPY), (False, found["copied"]), (True, COPY))
+        at = found.end()
+    yield False, text[at:]
 
 
 class Filled:
@@ -69,23 +80,14 @@ class Filled:
             if name in missing:
                 members.append(f"{json.dumps(name)}:{ASK}")
             elif name in arguments:
-                value = _spaced(arguments[name], part, sources)
-                members.append(f"{json.dumps(name)}: {_dump(value)}")
+                members.append(f"{json.dumps(name)}:{_write(arguments[name], part, sources, ' ')}")
             else:
                 members.append(f"{json.dumps(name)}:{SKIP}")
         return "{" + ", ".join(members) + "}"
 
-    def grammar(self, schema: Mapping[str, JSON]) -> str:
-        """llguidance Lark text for the whole answer."""
-        required = set(schema.get("required") or ())
-        members, rules = [], []
-        for index, (name, part) in enumerate(schema.get("properties", {}).items()):
-            special = ASK if name in required else SKIP
-            members.append(f"p{index}")
-            key = json.dumps(json.dumps(name) + ":")
-            rules.append(f'p{index}: {key} ( {special} | " " v{index} )')
-            rules.append(f"v{index}: %json {_json_rule(decodable(part, spaced=True))}")
-        return "\n".join(['start: "{" ' + ' ", " '.join(members) + ' "}"', *rules])
+    def grammar(self, schema: Mapping[str, JSON], sources: Sequence[str]) -> str:
+        """llguidance Lark text for the whole answer; `sources` are the texts that values may be copied from."""
+        return _FilledGrammar(schema, sources).text
 
     def parse(self, text: str, schema: Mapping[str, JSON]) -> ParsedArguments:
         """Read an answer back.
@@ -93,18 +95,136 @@ class Filled:
         Raises:
             GrammarError: the text is not a complete answer.
         """
-        pieces = split_markers(text)
-        pieces[1::2] = [json.dumps({marker: 1}) for marker in pieces[1::2]]
-        values = _load("".join(pieces), text)
+
+        def as_json(found: re.Match[str]) -> str:
+            if found["copied"] is not None:
+                return " " + json.dumps(" " + found["copied"].strip())
+            return json.dumps({found["marker"]: 1}) if found["marker"] else found[0]
+
+        values = _without_skipped(_load(PIECE.sub(as_json, text), text))
         properties = schema.get("properties", {})
         return ParsedArguments(
-            {
-                name: _unspaced(value, properties.get(name))
-                for name, value in values.items()
-                if value not in ({ASK: 1}, {SKIP: 1})
-            },
+            {name: _unspaced(value, properties.get(name)) for name, value in values.items() if value != {ASK: 1}},
             tuple(name for name, value in values.items() if value == {ASK: 1}),
         )
+
+
+class _FilledGrammar:
+    """Collects the rules of one answer."""
+
+    def __init__(self, schema: Mapping[str, JSON], sources: Sequence[str]) -> None:
+        self._rules: list[str] = []
+        chunked = [CHUNK.findall(source) for source in sources if source.strip() and COPY not in source]
+        for number, chunks in enumerate(chunked):
+            self._rules.append(f"S{number}: %regex " + json.dumps({"substring_chunks": chunks}))
+        self._copies = bool(chunked)
+        if chunked:
+            either = " | ".join(f"S{number}" for number in range(len(chunked)))
+            self._rules.append(f"S: ({either}) & /(?s:.*\\S.*)/")
+        body = self._object(schema, ASK)
+        self.text = "\n".join([f"start: {body}", *self._rules])
+
+    def _object(self, schema: Mapping[str, JSON], unless_given: str) -> str:
+        """An object with all its properties in order; `unless_given` may stand for a required value."""
+        required = set(schema.get("required") or ())
+        members = []
+        for name, part in schema.get("properties", {}).items():
+            special = SKIP if name not in required else unless_given
+            key, copied, plain = json.dumps(json.dumps(name) + ":"), self._copied(part), self._plain(part)
+            choices = " | ".join(choice for choice in (special, copied, f'" " {plain}') if choice)
+            members.append(self._rule(f"{key} ( {choices} )"))
+        return '"{" ' + ' ", " '.join(members) + ' "}"'
+
+    def _copied(self, schema: JSON) -> str:
+        return f"{COPY} S {COPY}" if self._copies and _is_text(_opened(schema)) else ""
+
+    def _plain(self, schema: JSON) -> str:
+        """A value that the model writes itself."""
+        whole, schema = schema, _opened(schema)
+        if _is_list(schema):
+            items = schema["items"]
+            copied = self._copied(items)
+            item = self._rule(f"{copied} | {self._plain(items)}" if copied else self._plain(items))
+            some = f'{item} ( ", " {item} )*'
+            return self._rule(f'"[" {some} "]"' if schema.get("minItems") else f'"[" ( {some} )? "]"')
+        if _is_filled(schema):
+            return self._rule(self._object(schema, ""))
+        return self._rule(f"%json {_json_rule(decodable(whole, spaced=True))}")
+
+    def _rule(self, body: str) -> str:
+        name = f"r{len(self._rules)}"
+        self._rules.append(f"{name}: {body}")
+        return name
+
+
+def _opened(schema: JSON) -> JSON:
+    """The one structured option of a union with `null`, or the schema itself."""
+    for keyword in ("anyOf", "oneOf"):
+        if isinstance(schema, Mapping) and isinstance(schema.get(keyword), list):
+            options = [o for o in schema[keyword] if isinstance(o, Mapping) and o.get("type") != "null"]
+            return options[0] if len(options) == 1 else schema
+    return schema
+
+
+def _is_text(schema: JSON) -> bool:
+    return is_free_string(schema) and schema.get("type") in ("string", ["string", "null"])
+
+
+def _is_list(schema: JSON) -> bool:
+    return isinstance(schema, Mapping) and schema.get("type") == "array" and isinstance(schema.get("items"), Mapping)
+
+
+def _is_filled(schema: JSON) -> bool:
+    """Whether an object inside arguments is filled in property by property."""
+    return (
+        isinstance(schema, Mapping)
+        and schema.get("type") == "object"
+        and 0 < len(schema.get("properties") or ()) <= FILLED_OBJECT
+        and not any(keyword in schema for keyword in ("anyOf", "oneOf", "allOf", "enum", "const"))
+    )
+
+
+def _write(value: JSON, schema: JSON, sources: Sequence[str], gap: str) -> str:
+    """One value after `gap`; copied text has no gap, because the copy starts with its own space."""
+    whole, schema = schema, _opened(schema)
+    if isinstance(value, str) and _is_text(schema):
+        copied = copied_text(value, sources)
+        return gap + _dump(" " + value) if copied is None else COPY + copied + COPY
+    if isinstance(value, list) and _is_list(schema):
+        return gap + "[" + ", ".join(_write(item, schema["items"], sources, "") for item in value) + "]"
+    if isinstance(value, dict) and _is_filled(schema) and value.keys() <= schema["properties"].keys():
+        members = [
+            f"{json.dumps(name)}:" + (_write(value[name], part, sources, " ") if name in value else SKIP)
+            for name, part in schema["properties"].items()
+        ]
+        return gap + "{" + ", ".join(members) + "}"
+    return gap + _dump(_spaced(value, whole))
+
+
+def copied_text(value: str, sources: Sequence[str]) -> str | None:
+    """`value` as it stands in a source, with the space before it; None where no source has it between chunk borders."""
+    if not value.strip() or value != value.strip():
+        return None
+    for source in sources:
+        if COPY in source:
+            continue
+        at = source.find(value)
+        if at < 0:
+            continue
+        borders = {0}
+        for found in CHUNK.finditer(source):
+            borders.add(found.end())
+        while at >= 0:
+            if at in borders and at + len(value) in borders:
+                return value if at > 0 and not source[at - 1].isspace() else " " + value
+            at = source.find(value, at + 1)
+    return None
+
+
+def _without_skipped(value: JSON) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_skipped(item) for name, item in value.items() if item != {SKIP: 1}}
+    return [_without_skipped(item) for item in value] if isinstance(value, list) else value
 
 
 class Plain:
@@ -118,7 +238,7 @@ class Plain:
         ordered = {n: ASK if n in missing else arguments[n] for n in properties if n in missing or n in arguments}
         return _dump(ordered)
 
-    def grammar(self, schema: Mapping[str, JSON]) -> str:
+    def grammar(self, schema: Mapping[str, JSON], sources: Sequence[str]) -> str:
         """llguidance Lark text for the whole answer."""
         closed = decodable({**schema, "additionalProperties": False}, spaced=False)
         required = set(closed.get("required") or ())
@@ -142,7 +262,8 @@ class Plain:
 
 
 def _dump(value: JSON) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=SEPARATORS)
+    # llguidance holds DEL for a control character, json does not.
+    return json.dumps(value, ensure_ascii=False, separators=SEPARATORS).replace("\x7f", "\\u007f")
 
 
 def _load(text: str, shown: str) -> dict[str, Any]:
@@ -178,17 +299,8 @@ def _map_strings(value: JSON, schema: JSON, change: Any) -> JSON:
     return value
 
 
-def _spaced(value: JSON, schema: JSON, sources: Sequence[str]) -> JSON:
-    def change(text: str) -> str:
-        if text.startswith(" "):
-            return " " + text  # its own space must survive reading
-        for source in sources:
-            at = source.find(text)
-            if at >= 0:
-                return text if at > 0 and not source[at - 1].isspace() else " " + text
-        return " " + text
-
-    return _map_strings(value, _options_open(schema), change)
+def _spaced(value: JSON, schema: JSON) -> JSON:
+    return _map_strings(value, _options_open(schema), lambda text: " " + text)
 
 
 def _unspaced(value: JSON, schema: JSON) -> JSON:

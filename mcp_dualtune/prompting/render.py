@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from mcp_dualtune.prompting.answer import Filled, ParsedArguments, Plain
 from mcp_dualtune.prompting.templates.chat import ChatTemplate
 from mcp_dualtune.prompting.templates.compact import CompactTemplate
+from mcp_dualtune.prompting.templates.pairs import PairTemplate
 from mcp_dualtune.types import FINISH, JSON, NONE, Request, ServerSpec, ToolSpec
 
 Tokens = tuple[int, ...]
@@ -40,8 +41,8 @@ class Template(Protocol):
         """Ask for the arguments of the tool."""
         ...
 
-    def option(self, name: str) -> Tokens:
-        """The answer tokens of one choice, end of answer included."""
+    def option(self, item: ServerSpec | ToolSpec | str) -> Tokens:
+        """The tokens of one choice: its name as an answer, end of answer included, or for an encoder its text."""
         ...
 
     def text_answer(self, text: str) -> Tokens:
@@ -93,23 +94,25 @@ class Renderer:
 
     @classmethod
     def for_tokenizer(cls, tokenizer: Any) -> Renderer:
-        """The compact template for the embedded model's vocabulary, else the model's own chat template.
+        """The template for the tokenizer's family: our own vocabulary, an encoder, or a chat model.
 
         Raises:
-            EngineError: the tokenizer has neither.
+            EngineError: it is none of them.
         """
         if CompactTemplate.fits(tokenizer):
             return cls(CompactTemplate(tokenizer))
+        if not tokenizer.chat_template and PairTemplate.fits(tokenizer):
+            return cls(PairTemplate(tokenizer))
         return cls(ChatTemplate(tokenizer))
 
     def route(self, request: Request, servers: Sequence[ServerSpec]) -> ChoicePrompt:
         """Ask which server; the options are the servers' names and `none`."""
-        return self._choice(self.template.route(request, servers), [server.name for server in servers] + [NONE])
+        return self._choice(self.template.route(request, servers), [*servers, NONE])
 
     def select(self, request: Request, server: ServerSpec) -> ChoicePrompt:
         """Ask which tool of `server`; `finish` is offered when there is a history."""
-        names = [tool.name for tool in server.tools] + [NONE] + ([FINISH] if request.history else [])
-        return self._choice(self.template.select(request, server), names)
+        options: list[ToolSpec | str] = [*server.tools, NONE, *([FINISH] if request.history else [])]
+        return self._choice(self.template.select(request, server), options)
 
     def arguments(
         self,
@@ -123,15 +126,13 @@ class Renderer:
         facts = dict(context or {})
         stable, rest = self.template.arguments(request, tool, schema, facts)
         sources = (request.text, *facts.values(), *(item.result for item in request.history))
-        return ArgumentsPrompt(
-            stable + rest, len(stable), self.template.answer.grammar(schema), schema, self.template.answer, sources
-        )
+        answer = self.template.answer
+        return ArgumentsPrompt(stable + rest, len(stable), answer.grammar(schema, sources), schema, answer, sources)
 
-    def _choice(self, parts: tuple[Tokens, Tokens], names: Sequence[str]) -> ChoicePrompt:
+    def _choice(self, parts: tuple[Tokens, Tokens], items: Sequence[ServerSpec | ToolSpec | str]) -> ChoicePrompt:
         stable, rest = parts
-        return ChoicePrompt(
-            stable + rest, len(stable), tuple(names), tuple(self.template.option(name) for name in names)
-        )
+        names = tuple(item if isinstance(item, str) else item.name for item in items)
+        return ChoicePrompt(stable + rest, len(stable), names, tuple(self.template.option(item) for item in items))
 
 
 def without_fixed(schema: Mapping[str, JSON], fixed: Mapping[str, JSON]) -> Mapping[str, JSON]:

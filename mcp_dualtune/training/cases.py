@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mcp_dualtune.training import drills
 from mcp_dualtune.training.augment import noisy
-from mcp_dualtune.training.records import Case, Chain, Entry, fill, placeholders, said, substitute
+from mcp_dualtune.training.records import Case, Chain, Entry, RequestTemplate, fill, said, substitute
 from mcp_dualtune.training.sources import Corpus
 from mcp_dualtune.types import FINISH, JSON, HistoryItem, ServerSpec, ToolCall, ToolSpec
 
@@ -24,6 +24,7 @@ DONE = ("Done.", "OK", "Success", "{values}", '{"status": "ok", "result": "{valu
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Tokyo", "UTC", "Asia/Kolkata", "Europe/London", "America/Sao_Paulo")
 HISTORY_SHARE = 0.14
 MISSING_SHARE = 0.12
+OPTIONAL_WEIGHT = 1.5
 
 
 class CaseMaker:
@@ -55,9 +56,9 @@ class CaseMaker:
             template, missing = rng.choice(entry.missing)
             text, arguments = fill(template, rng)
         else:
-            template = rng.choice(entry.requests)
+            template = rng.choices(entry.requests, [wanted(template, required) for template in entry.requests])[0]
             text, arguments = fill(template, rng)
-            places = [name for name in placeholders(template) if name in required and name not in entry.ambient]
+            places = [name for name in template.places if name in required and name not in entry.ambient]
             if len(places) == 1 and rng.random() < 0.05:
                 vague = template.text.replace("{" + places[0] + "}", rng.choice(VAGUE))
                 text, arguments = fill(replace(template, text=vague), rng)
@@ -143,6 +144,12 @@ class CaseMaker:
             facts[rng.choice(("root", "cwd"))] = drills.folder(rng)
         return facts
 
+    def refused(self, servers: Sequence[str], rng: random.Random) -> str:
+        """A request that comes near some of `servers`, all of them tuned ones, or near none; no tuned one serves it."""
+        near = [name for name in servers if name in self.corpus.refused]
+        name = rng.choice(near) if near and rng.random() < 0.6 else ""
+        return noisy(rng.choice(self.corpus.refused[name]), [], rng)
+
     def stranger(self, servers: Sequence[str], pool: Sequence[str], rng: random.Random) -> str:
         """A request that none of `servers` can serve: to a server elsewhere, or small talk."""
         if rng.random() < 0.25:
@@ -151,6 +158,12 @@ class CaseMaker:
         others = [name for name in pool if name not in servers]
         name = rng.choice(others or list(self.corpus.entries))
         return self.single(name, rng.choice(self.corpus.entries[name]), rng).query
+
+
+def wanted(template: RequestTemplate, required: set[str]) -> float:
+    """How often a wording is drawn: those that set optional parameters are fewer, and harder."""
+    optional = {*template.arguments, *template.places} - required
+    return 1.0 + OPTIONAL_WEIGHT * len(optional)
 
 
 def none_of(server: ServerSpec, tool: str) -> ServerSpec:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.prompting import ChoicePrompt, Renderer
 from mcp_dualtune.training.augment import (
     noisy,
@@ -24,10 +25,11 @@ from mcp_dualtune.training.augment import (
 from mcp_dualtune.training.cases import CaseMaker, none_of
 from mcp_dualtune.training.drills import OPENERS, Drills
 from mcp_dualtune.training.records import Case, Entry
-from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec
+from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec, ToolSpec
 
 BRANCHES = 6
-"""Requests per tool list."""
+LISTED_TOOLS = 20
+MANY_PARAMETERS = 5
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,16 @@ Maker = Callable[[random.Random], Group]
 class ExampleMaker:
     """Draws groups of examples of every kind."""
 
-    def __init__(self, renderer: Renderer, cases: CaseMaker) -> None:
+    def __init__(
+        self,
+        renderer: Renderer,
+        cases: CaseMaker,
+        *,
+        branches: int = BRANCHES,
+        listed_tools: int = LISTED_TOOLS,
+    ) -> None:
+        """`branches` requests for each tool list; routing shows at most `listed_tools` of a server's tools."""
+        self.branches, self.listed_tools = branches, listed_tools
         self.renderer = renderer
         self.cases = cases
         corpus = cases.corpus
@@ -74,26 +85,30 @@ class ExampleMaker:
         """Requests to some of `targets` among servers from `pool` and the catalogue."""
         known = rng.sample(targets, min(len(targets), rng.randint(1, 6)))
         names = set(known)
-        distractors = [n for n in rng.sample(list(pool), min(len(pool), rng.randint(0, 5))) if n not in names]
+        # Only where all servers are tuned ones is it known what none of them serves.
+        closed = names <= set(self.corpus.tuned) and rng.random() < 0.5
+        near = self.corpus.tuned if closed else pool
+        distractors = [n for n in rng.sample(list(near), min(len(near), rng.randint(0, 5))) if n not in names]
         shown = {name: self.corpus.servers[name] for name in (*known, *distractors)}
-        if rng.random() < 0.4 and self.listed:
+        if not closed and rng.random() < 0.4 and self.listed:
             for server in rng.sample(self.listed, rng.randint(1, 3)):
                 shown.setdefault(server.name, server)
-        servers = [self._listed_server(server, rng) for server in shown.values()]
-        rng.shuffle(servers)
-        group = []
-        for _ in range(BRANCHES):
+        drawn: list[tuple[Request, str]] = []
+        needed: dict[str, set[str]] = defaultdict(set)
+        for _ in range(self.branches):
             if rng.random() < none:
-                query, answer = self.cases.stranger(list(shown), pool, rng), NONE
-                history: tuple[HistoryItem, ...] = ()
-            else:
-                answer = rng.choice(known)
-                case = self.cases.request(answer, rng)
-                query, history = case.query, case.history
-                if case.tool == FINISH:
-                    history = ()
-            group.append(self._choice(self.renderer.route(Request(query, history), servers), answer))
-        return group
+                refused = closed and rng.random() < 0.7
+                text = self.cases.refused(list(shown), rng) if refused else self.cases.stranger(list(shown), pool, rng)
+                drawn.append((Request(text), NONE))
+                continue
+            answer = rng.choice(known)
+            case = self.cases.request(answer, rng)
+            # What is finished is the select stage's business: routing learns where a request belongs.
+            drawn.append((Request(case.query, () if case.tool == FINISH else case.history), answer))
+            needed[answer] |= {case.tool} | {item.call.tool for item in case.history}
+        servers = [self._listed_server(server, rng, needed[server.name]) for server in shown.values()]
+        rng.shuffle(servers)
+        return [self._choice(self.renderer.route(request, servers), answer) for request, answer in drawn]
 
     def route_catalogue(self, rng: random.Random) -> Group:
         """Which catalogue server: asked with one of its tools' descriptions, or a request written for it."""
@@ -105,9 +120,9 @@ class ExampleMaker:
         unique = list({server.name: server for server in picked}.values())
         names = {server.name for server in unique}
         rng.shuffle(unique)
-        shown = [self._listed_server(server, rng) for server in unique]
+        shown = [self._listed_server(server, rng, set()) for server in unique]
         group = []
-        for index in range(BRANCHES):
+        for index in range(self.branches):
             if index < len(prompts):
                 query, answer = prompts[index][0][:300], prompts[index][1].name
             elif rng.random() < 0.08:
@@ -133,11 +148,12 @@ class ExampleMaker:
             shown = none_of(shown, removed)
         names = {tool.name for tool in shown.tools}
         cases = []
-        for _ in range(BRANCHES):
+        for _ in range(self.branches):
             if rng.random() < none:
                 others = [other for other in self.corpus.entries if other != name]
-                stranger = self.cases.stranger([name], others, rng)
-                cases.append(Case(stranger, server, NONE))
+                refused = name in self.corpus.refused and rng.random() < 0.7
+                text = self.cases.refused([name], rng) if refused else self.cases.stranger([name], others, rng)
+                cases.append(Case(text, server, NONE))
                 continue
             entry = rng.choice(entries) if removed is None else next(e for e in entries if e.tool == removed)
             case = self.cases.request(name, rng, entry if removed or rng.random() < 0.3 else None)
@@ -167,7 +183,7 @@ class ExampleMaker:
         hidden = rng.random() < 0.7
         listed = replace(shown, tools=tuple(replace(t, description="") for t in shown.tools)) if hidden else shown
         group = []
-        for _ in range(BRANCHES):
+        for _ in range(self.branches):
             query, tool = self._described_request(shown, rng)
             group.append(self._choice(self.renderer.select(Request(query), listed), tool))
         return group
@@ -175,7 +191,7 @@ class ExampleMaker:
     def select_public(self, rng: random.Random) -> Group:
         """Requests from public collections."""
         cases = rng.choice(self.choice_lists) if rng.random() < 0.75 else [rng.choice(self.corpus.choices)]
-        picked = [rng.choice(cases) for _ in range(BRANCHES)] if len(cases) > 1 else cases
+        picked = [rng.choice(cases) for _ in range(self.branches)] if len(cases) > 1 else cases
         keep = {case.tool for case in picked}
         server = shuffled_server(picked[0].server, keep, rng.choice((5, 10, 16)), rng)
         mapping = {tool.name: tool.name for tool in server.tools}
@@ -193,11 +209,13 @@ class ExampleMaker:
     ) -> Group:
         """Requests to one tool, with its parameters renamed and reordered at times."""
         name = rng.choice(targets)
-        entries = [e for e in self.corpus.entries[name] if self._has_parameters(name, e) and tool in (None, e.tool)]
-        if not entries:
+        entries = [e for e in self.corpus.entries[name] if tool in (None, e.tool)]
+        # Which value belongs to which parameter is the hard part, so tools with several are drawn more often.
+        weights = [min(self._parameters(name, entry), MANY_PARAMETERS) for entry in entries]
+        if not any(weights):
             return []
-        entry = rng.choice(entries)
-        cases = [self.cases.single(name, entry, rng) for _ in range(BRANCHES)]
+        entry = rng.choices(entries, weights)[0]
+        cases = [self.cases.single(name, entry, rng) for _ in range(self.branches)]
         chains = [c for c in self.corpus.chains.get(name, ()) if any(s["tool"] == entry.tool for s in c.steps)]
         if chains and rng.random() < 0.4:
             steps = [self.cases.chain_step(rng.choice(chains), rng) for _ in range(4)]
@@ -210,18 +228,18 @@ class ExampleMaker:
     def arguments_drill(self, rng: random.Random) -> Group:
         """Drills over one catalogue tool."""
         tool = rng.choice(self.drills.tools)
-        return self._arguments([self.drills.case(rng, tool) for _ in range(BRANCHES)], rng, 0.3)
+        return self._arguments([self.drills.case(rng, tool) for _ in range(self.branches)], rng, 0.3)
 
     def arguments_public(self, rng: random.Random) -> Group:
         """Calls from public collections."""
         cases = rng.choice(self.call_tools)
-        picked = [rng.choice(cases) for _ in range(BRANCHES)] if len(cases) > 2 else cases[:1]
+        picked = [rng.choice(cases) for _ in range(self.branches)] if len(cases) > 2 else cases[:1]
         return self._arguments(picked, rng, 0.3)
 
     def _arguments(self, cases: list[Case], rng: random.Random, rename: float) -> Group:
         seed, renaming, reorder = rng.random(), rng.random() < rename, rng.random() < 0.3
         terse = rng.random() < 0.2
-        group = []
+        group: Group = []
         for case in cases:
             if renaming:
                 case = renamed_parameters(case, random.Random(seed))
@@ -230,22 +248,23 @@ class ExampleMaker:
                 tool = reordered_parameters(tool, random.Random(seed))
             if terse:
                 tool = terse_tool(tool, random.Random(seed))
-            request = Request(case.query, case.history)
-            prompt = self.renderer.arguments(request, tool, case.fixed, case.context)
-            required = prompt.schema.get("required") or ()
-            known = {k: v for k, v in (case.arguments or {}).items() if k in prompt.schema["properties"]}
-            missing = [name for name in required if name not in known]
-            if not prompt.schema["properties"]:
-                continue
-            answer = self.renderer.template.text_answer(prompt.write(known, missing))
-            group.append(Example(prompt.tokens, prompt.stable, answer))
+            group += self._written(case, tool)
         return group
+
+    def _written(self, case: Case, tool: ToolSpec) -> list[Example]:
+        facts = {**case.context, **zone_facts(case.query, tool.input_schema)}
+        prompt = self.renderer.arguments(Request(case.query, case.history), tool, case.fixed, facts)
+        if not prompt.schema["properties"]:
+            return []
+        known = {k: v for k, v in (case.arguments or {}).items() if k in prompt.schema["properties"]}
+        missing = [name for name in prompt.schema.get("required") or () if name not in known]
+        return [Example(prompt.tokens, prompt.stable, self.renderer.template.text_answer(prompt.write(known, missing)))]
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
-    def _has_parameters(self, server: str, entry: Entry) -> bool:
+    def _parameters(self, server: str, entry: Entry) -> int:
         tool = next(tool for tool in self.corpus.servers[server].tools if tool.name == entry.tool)
-        return bool(set(tool.input_schema.get("properties") or {}) - set(entry.ambient))
+        return len(set(tool.input_schema.get("properties") or {}) - set(entry.ambient))
 
     def _widened(self, server: ServerSpec, rng: random.Random) -> ServerSpec:
         """A server with hardly any choice gets the tools of another one."""
@@ -255,8 +274,8 @@ class ExampleMaker:
         other = rng.choice(self.described)
         return replace(server, tools=server.tools + tuple(tool for tool in other.tools[:12] if tool.name not in known))
 
-    def _listed_server(self, server: ServerSpec, rng: random.Random) -> ServerSpec:
-        shown = shuffled_server(server, set(), 20, rng)
+    def _listed_server(self, server: ServerSpec, rng: random.Random, keep: set[str]) -> ServerSpec:
+        shown = shuffled_server(server, keep, self.listed_tools, rng)
         if rng.random() < 0.25:
             return replace(shown, description="")
         wordings = self.corpus.descriptions.get(server.name)

@@ -1,4 +1,4 @@
-"""The optimisation loop for base model and adapters: packed rows in, checkpoints and a log out.
+"""The optimisation loop for base model and adapters: a data stream in, checkpoints and a log out.
 
 Same code on CPU and GPU. Resumable: the row stream is addressed by row number, and a checkpoint holds everything else.
 """
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class Plan:
 
     steps: int
     rows: int
-    """Rows a step."""
+    """Items a step: packed rows, or groups of choices."""
     matrix_rate: float = 4e-3
     """Peak rate of Muon, for matrices (its update is rescaled to AdamW's size)."""
     other_rate: float = 3e-3
@@ -77,6 +77,7 @@ def measure(
 ) -> dict[str, float]:
     """Loss and accuracy on answers: share of answer tokens, and of whole answers, that are the model's first choice."""
     tokens = right = answers = whole = 0
+    size = min(size, len(rows))
     total = 0.0
     for start in range(0, len(rows) - size + 1, size):
         batch = batch_of(rows[start : start + size], device)
@@ -96,15 +97,42 @@ def measure(
     return {"loss": total / max(tokens, 1), "token": right / max(tokens, 1), "answer": whole / max(answers, 1)}
 
 
+class Objective(Protocol):
+    """What a model is trained for; an item is whatever its data stream yields."""
+
+    def loss(self, items: Sequence[Any]) -> torch.Tensor:
+        """Mean loss of one step's items."""
+        ...
+
+    def measure(self, items: Sequence[Any], size: int) -> dict[str, float]:
+        """Scores on held-out items, `size` of them at a time; `answer` is the share of right answers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Writing:
+    """Next tokens of packed rows: what a causal language model learns."""
+
+    model: Any
+    body: Callable[..., Any]
+    """The model without its head, compiled or not."""
+    device: torch.device
+
+    def loss(self, items: Sequence[Row]) -> torch.Tensor:
+        """Weighted mean over the rows' targets."""
+        return loss_of(self.model, self.body, batch_of(items, self.device))[0]
+
+    def measure(self, items: Sequence[Row], size: int) -> dict[str, float]:
+        """See `measure`."""
+        return measure(self.model, self.body, items, size, self.device)
+
+
 class Trainer:
     """Trains the parameters of `model` that require gradients."""
 
-    def __init__(
-        self, model: Any, plan: Plan, folder: Path, *, device: torch.device, body: Callable[..., Any] | None = None
-    ) -> None:
-        self.model, self.plan, self.folder, self.device = model.to(device), plan, folder, device
-        self.head = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.body = torch.compile(self.head.model) if body is None else body
+    def __init__(self, model: Any, objective: Objective, plan: Plan, folder: Path, *, device: torch.device) -> None:
+        self.model, self.objective = model.to(device), objective
+        self.plan, self.folder, self.device = plan, folder, device
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n and "lora" not in n]
         others = [p for n, p in named if not any(p is m for m in matrices)]
@@ -122,11 +150,11 @@ class Trainer:
         self.step, self.elapsed = 0, 0.0
 
     def run(
-        self, rows: Callable[[int], Iterator[Row]], held_out: Mapping[str, Sequence[Row]]
+        self, items: Callable[[int], Iterator[Any]], held_out: Mapping[str, Sequence[Any]]
     ) -> dict[str, dict[str, float]]:
-        """Train to the end of the plan; `rows(n)` yields the stream from row n on. Returns the last measurements."""
+        """Train to the end of the plan; `items(n)` yields the stream from item n on. Returns the last measurements."""
         self._resume()
-        source = _ahead(rows(self.step * self.plan.rows), self.plan.rows)
+        source = _ahead(items(self.step * self.plan.rows), self.plan.rows)
         scores: dict[str, dict[str, float]] = {}
         columns = (
             TextColumn("{task.description}"),
@@ -139,7 +167,7 @@ class Trainer:
             task = progress.add_task(self.folder.name, total=self.plan.steps, completed=self.step)
             started, previous, mean = time.monotonic(), self.elapsed, None
             while self._progress() < 1.0:
-                loss = self._step(batch_of(next(source), self.device))
+                loss = self._step(next(source))
                 mean = loss if mean is None else 0.97 * mean + 0.03 * loss
                 self.step += 1
                 self.elapsed = previous + time.monotonic() - started
@@ -149,9 +177,7 @@ class Trainer:
                     self._log({"step": self.step, "seconds": round(self.elapsed, 1), "loss": round(mean, 4)})
                 if self.step % self.plan.measure_every == 0 or done >= 1.0:
                     self.model.eval()
-                    scores = {
-                        n: measure(self.head, self.body, r, self.plan.rows, self.device) for n, r in held_out.items()
-                    }
+                    scores = {name: self.objective.measure(kept, self.plan.rows) for name, kept in held_out.items()}
                     self.model.train()
                     self._log({"step": self.step, "seconds": round(self.elapsed, 1), "held_out": scores})
                 if self.step % self.plan.save_every == 0 or done >= 1.0:
@@ -161,14 +187,14 @@ class Trainer:
     def _progress(self) -> float:
         return max(self.step / self.plan.steps, self.elapsed / 60 / self.plan.minutes)
 
-    def _step(self, batch: dict[str, torch.Tensor]) -> float:
+    def _step(self, items: Sequence[Any]) -> float:
         done = self._progress()
         scale = min(1.0, (self.step + 1) / self.plan.warmup, max(0.0, 1.0 - done) / self.plan.decay)
         for optimizer, peak in zip(self.optimizers, self._peaks(), strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * scale
         with torch.autocast(self.device.type, torch.bfloat16):
-            loss, _ = loss_of(self.head, self.body, batch)
+            loss = self.objective.loss(items)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], 1.0)
         for optimizer in self.optimizers:
@@ -211,14 +237,14 @@ class Trainer:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
-def _ahead(rows: Iterator[Row], size: int, depth: int = 4) -> Iterator[list[Row]]:
-    """Batches of `size` rows, made in a thread while the model computes."""
-    made: queue.Queue[list[Row] | Exception] = queue.Queue(depth)
+def _ahead(items: Iterator[Any], size: int, depth: int = 4) -> Iterator[list[Any]]:
+    """Batches of `size` items, made in a thread while the model computes."""
+    made: queue.Queue[list[Any] | Exception] = queue.Queue(depth)
 
     def work() -> None:
         try:
             while True:
-                made.put([next(rows) for _ in range(size)])
+                made.put([next(items) for _ in range(size)])
         except Exception as error:
             made.put(error)
 

@@ -23,8 +23,6 @@ PROMPT_WEIGHT = 0.1
 """Loss weight of the prompt's own tokens in pre-training: reading tool lists also teaches their language."""
 READ_SHARE = 0.25
 """Share of groups whose prompt tokens are targets at all: the output layer is a third of the cost of a step."""
-TEXT_WEIGHT = 0.25
-"""Loss weight of plain text, so that its many tokens do not drown the few answer tokens."""
 MAX_SHIFT = 1024
 """Positions start anywhere up to here, so that longer prompts than a row are no strange land when serving."""
 
@@ -60,16 +58,6 @@ class Packer:
             np.full(n, self.pad, np.int32), np.full(n, -1, np.int32), np.full(n, -1, np.int32),
             np.zeros(n, np.int32), np.full(n, -1, np.int32), np.zeros(n, np.float32),
         )  # fmt: skip
-
-    def add_text(self, tokens: Sequence[int]) -> Iterator[Row]:
-        """A plain text: every token is a target."""
-        for start in range(0, len(tokens), self.length):
-            piece = tokens[start : start + self.length]
-            if len(piece) < 16:
-                continue
-            if self.used + len(piece) > self.length:
-                yield self.finish()
-            self._segment(piece, None, self._shift(), np.full(len(piece), TEXT_WEIGHT, np.float32))
 
     def add_group(self, group: Sequence[Example]) -> Iterator[Row]:
         """Examples with one common stable prefix."""
@@ -130,7 +118,7 @@ class Packer:
 
 
 def stream(
-    make: Callable[[random.Random], Sequence[Example] | Sequence[int]],
+    make: Callable[[random.Random], Sequence[Example]],
     seed: str,
     start: int,
     length: int,
@@ -145,10 +133,6 @@ def stream(
         packer = Packer(length, pad, prompt_weight, rng)
         rows: list[Row] = []
         while len(rows) < chunk:
-            made = make(rng)
-            if made and isinstance(made[0], Example):
-                rows += packer.add_group(made)  # type: ignore[arg-type]
-            else:
-                rows += packer.add_text(made)  # type: ignore[arg-type]
+            rows += packer.add_group(make(rng))
         yield from rows[skip:chunk]
         number, skip = number + 1, 0

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mcp_dualtune.catalog.schema import clean_schema
@@ -41,6 +42,11 @@ class RequestTemplate:
     text: str
     arguments: Mapping[str, JSON]
     values: Mapping[str, Sequence[JSON]]
+
+    @cached_property
+    def places(self) -> tuple[str, ...]:
+        """Names of the places in the text, in order."""
+        return tuple(name for name in dict.fromkeys(re.findall(r"\{([^{}]+)\}", self.text)) if self.values.get(name))
 
 
 @dataclass(frozen=True)
@@ -97,16 +103,11 @@ def parse_entry(server: str, tool: str, row: Mapping[str, Any]) -> Entry:
 def fill(template: RequestTemplate, rng: random.Random) -> tuple[str, dict[str, JSON]]:
     """One wording and its arguments: every place gets one of its values."""
     text, arguments = template.text, dict(template.arguments)
-    for name in placeholders(template):
+    for name in template.places:
         shown, value = said(rng.choice(list(template.values[name])))
         text = text.replace("{" + name + "}", shown)
         arguments[name] = value
     return text, arguments
-
-
-def placeholders(template: RequestTemplate) -> list[str]:
-    """Names of the places in the text, in order."""
-    return [name for name in dict.fromkeys(re.findall(r"\{([^{}]+)\}", template.text)) if template.values.get(name)]
 
 
 def said(value: JSON) -> tuple[str, JSON]:

@@ -10,7 +10,7 @@ import gzip
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -20,16 +20,20 @@ from mcp_dualtune.catalog.catalog import build_server
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.records import Case, Chain, Entry, bucket, make_tool, parse_entry
+from mcp_dualtune.training.zones import zone_values
 from mcp_dualtune.types import NONE, ServerSpec, ToolSpec
 
 TUNED = ("filesystem", "git", "memory", "sqlite", "time", "fetch", "everything", "monday", "notion")
 """Servers with phrases of our own."""
+ZONE_PARAMETERS = ("timezone", "source_timezone", "target_timezone")
 CHOICE_FILES = ("clinc150", "banking77", "metatool", "toolverifier", "hwu_slurp", "snips", "sgd_flat")
 CALL_FILES = (
     "sgd_flat", "hwu_slurp", "snips", "home_assistant", "toolrl_sft", "glaive_demo", "seal_tools_dev",
     "nexus_vault", "gpteacher_toolformer", "restaurant8k",
 )  # fmt: skip
 TEXT_FILES = ("text-dialogues", "text-wiki", "text-openstax", "text-commands", "text-manuals")
+SPLIT = 9
+"""One request in this many is held out of training, for measuring and calibration."""
 DEV_SHARE = 14
 """One authored server in this many is kept for measuring while training."""
 
@@ -50,6 +54,8 @@ class Corpus:
     choices: list[Case] = field(default_factory=list)
     calls: list[Case] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+    """Requests that no tuned server serves, by the server they come near to; "" for those near none."""
     descriptions: dict[str, list[str]] = field(default_factory=dict)
     """Several wordings of a server's description; MCP servers send none, so users and configs supply them."""
     tuned: tuple[str, ...] = ()
@@ -60,6 +66,25 @@ class Corpus:
         """Servers with requests that are neither tuned nor kept for measuring."""
         kept = {*self.tuned, *self.dev}
         return [name for name in self.servers if name not in kept]
+
+
+def split(corpus: Corpus, *, held_out: bool) -> Corpus:
+    """The corpus with only the training requests of every tool, or only the held-out ones."""
+
+    def part(entry: Entry) -> Entry:
+        chosen = tuple(r for r in entry.requests if (bucket(r.text, SPLIT) == 0) == held_out)
+        missing = tuple(m for m in entry.missing if (bucket(m[0].text, SPLIT) == 0) == held_out)
+        return replace(entry, requests=chosen or entry.requests, missing=missing)
+
+    chains = {
+        name: [c for c in chains if (bucket(c.text, SPLIT) == 0) == held_out] for name, chains in corpus.chains.items()
+    }
+    entries = {name: [part(entry) for entry in entries] for name, entries in corpus.entries.items()}
+    refused = {
+        name: [text for text in texts if (bucket(text, SPLIT) == 0) == held_out] or texts
+        for name, texts in corpus.refused.items()
+    }
+    return replace(corpus, entries=entries, chains=chains, refused=refused)
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -103,6 +128,9 @@ def load_corpus(data: Path, *, texts: bool = True) -> Corpus:
 
 def _load_tuned(corpus: Corpus) -> None:
     here = resources.files("mcp_dualtune.training")
+    for line in here.joinpath("phrases/none.jsonl").read_text("utf-8").splitlines():
+        row = json.loads(line)
+        corpus.refused[row["server"] or ""] = row["requests"]
     for name in TUNED:
         listing = json.loads(here.joinpath(f"servers/{name}.json").read_text("utf-8"))
         corpus.descriptions[name] = listing["descriptions"]
@@ -111,6 +139,9 @@ def _load_tuned(corpus: Corpus) -> None:
         corpus.tuned += (name,)
         for line in here.joinpath(f"phrases/{name}.jsonl").read_text("utf-8").splitlines():
             row = json.loads(line)
+            for parameter, values in (row.get("values") or {}).items():
+                if parameter in ZONE_PARAMETERS:
+                    values += [list(pair) for pair in zone_values()]
             if "steps" in row:
                 corpus.chains[name].append(Chain(name, row["text"], row.get("values") or {}, tuple(row["steps"])))
             else:

@@ -118,3 +118,12 @@ def test_new_weights_under_the_same_name_are_another_adapter(tmp_path: Path) -> 
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AdapterError, match="does not exist"):
         AdapterStore((tmp_path / "nowhere",), BASE)
+
+
+def test_adapters_of_a_neighbouring_model_are_left_to_it(tmp_path: Path) -> None:
+    add(tmp_path, "arguments")
+    add(tmp_path, "route", base="c" * 64)
+    add(tmp_path, "select", base="d" * 64)
+    store = AdapterStore((tmp_path,), BASE, ["c" * 64])
+    assert [stored.ref.name for stored in store.adapters] == ["arguments"]
+    assert [folder.name for folder in store.refused] == ["select"]

@@ -19,7 +19,7 @@ from mcp_dualtune.cli.main import main
 from mcp_dualtune.records import decision_schema, trajectory_schema
 from tests.end_to_end.conftest import ROOT, START_LIMIT
 from tests.end_to_end.serving import COMMAND
-from tests.naming_engine import NamingEngine, byte_tokenizer
+from tests.naming_engine import NamingEngine, alone, byte_tokenizer
 
 pytestmark = pytest.mark.timeout(400)
 Captured = pytest.CaptureFixture[str]
@@ -35,7 +35,7 @@ def tokenizer() -> Any:
 def engine(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> NamingEngine:
     """Stands in for the model that the config names."""
     made = NamingEngine(tokenizer, context_length=16_000)
-    monkeypatch.setattr("mcp_dualtune.gateway.load_engine", lambda settings: made)
+    monkeypatch.setattr("mcp_dualtune.gateway.load_pipeline", lambda settings: alone(made)())
     return made
 
 

@@ -12,8 +12,8 @@ from examples.demo.__main__ import main
 from examples.demo.requests import CASES, one
 from examples.demo.workspace import FILES, build
 from mcp_dualtune.config import load_config
-from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.gateway import Gateway
+from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.types import Step, ToolCall, Trajectory
 from tests.decisions import decision, text, trajectory
 
@@ -24,7 +24,7 @@ LIMIT = 180
 def test_every_request_is_sent_and_a_wrong_choice_does_not_fail_the_demonstration(
     model_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("mcp_dualtune.gateway.embedded_model", lambda: model_folder)
+    monkeypatch.setattr("mcp_dualtune.models.embedded_model", lambda: model_folder)
     assert main() == 0
     shown = capsys.readouterr().out
     assert all(case.text in shown for case in CASES)
@@ -64,7 +64,7 @@ async def test_every_call_that_is_expected_succeeds_on_the_real_servers(tmp_path
     workspace = build(tmp_path / "demo")
     more: dict[str, dict[str, object]] = {"search_nodes": {"query": "Falcon"}}
     failed = []
-    async with Gateway(load_config(workspace.config), engine=cast(Engine, object())) as gateway:
+    async with Gateway(load_config(workspace.config), pipeline=lambda: cast(Pipeline, object())) as gateway:
         with anyio.fail_after(LIMIT):
             await gateway.wait_ready()
             assert {server.name for server in gateway.catalog.servers} == set(workspace.servers)

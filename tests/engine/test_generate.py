@@ -37,7 +37,7 @@ def options(engine: HFEngine, names: tuple[str, ...] = NAMES) -> tuple[Tokens, .
 
 def brute_force(engine: HFEngine, prompt: Tokens, choices: tuple[Tokens, ...]) -> list[float]:
     """Log-probabilities from one plain forward pass per option, with no cache and no mask."""
-    model, totals = engine._model, []
+    model, totals = engine.model, []
     for choice in choices:
         with torch.inference_mode():
             logits = model(input_ids=torch.tensor([[*prompt, *choice]])).logits[0, len(prompt) - 1 : -1]
@@ -190,7 +190,9 @@ def test_the_grammar_is_never_left(
     """A random model would write rubbish: what is complete parses and validates, what is cut says so."""
     engine = engines[style]
     answer = Filled() if style == "filled" else Plain()
-    done = engine.generate(GenerationRequest(tuple(prompt), answer.grammar(schema), max_tokens=room))
+    done = engine.generate(
+        GenerationRequest(tuple(prompt), answer.grammar(schema, ("read notes/a.md, 10 lines",)), max_tokens=room)
+    )
     assert len(done.tokens) <= room
     assert len(done.probabilities) == done.model_calls
     assert all(0 < probability <= 1 + 1e-6 for probability in done.probabilities)
@@ -209,7 +211,7 @@ def test_forced_tokens_cost_no_model_calls(engine: HFEngine) -> None:
     forced = engine.generate(GenerationRequest(prompt, 'start: "read the file notes"'))
     assert (forced.text, forced.model_calls, forced.complete) == ("read the file notes", 0, True)
     schema = {"type": "object", "properties": {"deep": {"type": "boolean"}}, "required": ["deep"]}
-    chosen = engine.generate(GenerationRequest(prompt, Filled().grammar(schema)))
+    chosen = engine.generate(GenerationRequest(prompt, Filled().grammar(schema, ())))
     assert chosen.complete
     assert chosen.model_calls < len(chosen.tokens)
 
@@ -219,7 +221,7 @@ def test_greedy_decoding_is_what_plain_forward_passes_give(engine: HFEngine) -> 
     expected = list(prompt)
     for _ in range(8):
         with torch.inference_mode():
-            expected.append(int(engine._model(input_ids=torch.tensor([expected])).logits[0, -1].argmax()))
+            expected.append(int(engine.model(input_ids=torch.tensor([expected])).logits[0, -1].argmax()))
     assert engine.tokenizer.eos_token_id not in expected
     done = engine.generate(GenerationRequest(prompt, None, max_tokens=8))
     assert list(done.tokens) == expected[len(prompt) :]

@@ -35,7 +35,7 @@ def engine(tokenizer: Any) -> NamingEngine:
 
 
 def decider(engine: NamingEngine) -> Decider:
-    return Decider(engine, Pipeline.for_engine(engine, AdapterStore((), engine.digest)))
+    return Decider(Pipeline.for_engine(engine, AdapterStore((), engine.digest)))
 
 
 def case(name: str, **fields: Any) -> Case:

@@ -17,7 +17,7 @@ import pytest
 from mcp_dualtune.catalog.catalog import load_catalog_file
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.evaluation.cases import BUILT_IN, Case, built_in, check_against, load_suite
-from mcp_dualtune.training.records import RequestTemplate, parse_entry, placeholders, said
+from mcp_dualtune.training.records import RequestTemplate, parse_entry, said
 
 PHRASES = Path(str(resources.files("mcp_dualtune.training"))) / "phrases"
 DATA = os.environ.get("DUALTUNE_DATA")
@@ -105,6 +105,9 @@ def templates() -> Iterator[tuple[str, RequestTemplate]]:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             row = json.loads(line)
             place = f"{path.name}:{number}"
+            if path.stem == "none":
+                yield from ((place, RequestTemplate(text, {}, {})) for text in row["requests"])
+                continue
             if "steps" in row:
                 yield place, RequestTemplate(row["text"], {}, row.get("values") or {})
                 continue
@@ -117,7 +120,7 @@ def expansions(template: RequestTemplate) -> re.Pattern[str]:
     """Matches the plain text of the template under any of its values."""
     found = ""
     text = template.text
-    names = placeholders(template)
+    names = template.places
     for part in re.split(r"(\{[^{}]+\})", text):
         if part[1:-1] in names and part[:1] == "{":
             values = {plain(said(value)[0]) for value in template.values[part[1:-1]]}
@@ -142,7 +145,7 @@ def test_no_request_is_nearly_a_training_phrase() -> None:
     found = []
     for place, template in templates():
         text = template.text
-        for name in placeholders(template):
+        for name in template.places:
             text = text.replace("{" + name + "}", " ")
         kept = set(words(text))
         if len(kept) >= FEWEST_WORDS:

@@ -14,7 +14,7 @@ from mcp.client import Client
 from mcp_dualtune.config import Config, ModelSettings, ServerConfig, ServerOptions, Settings
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.server import GatewayServer, build_server
-from tests.naming_engine import NamingEngine, byte_tokenizer
+from tests.naming_engine import NamingEngine, alone, byte_tokenizer
 
 NOTES = Path(__file__).resolve().parents[2] / "examples" / "servers" / "notes.py"
 START_LIMIT = 180
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def gateway(engine: NamingEngine, folder: Path) -> AsyncIterator[Gateway]:
     """Running, with the notes server as a real process."""
     notes = ServerConfig("notes", "stdio", command=sys.executable, args=(str(NOTES), str(folder)), options=PATIENT)
-    async with Gateway(Config((notes,), settings(folder, expose="all")), engine=engine) as opened:
+    async with Gateway(Config((notes,), settings(folder, expose="all")), pipeline=alone(engine)) as opened:
         with anyio.fail_after(START_LIMIT):
             await opened.wait_ready()
         yield opened

@@ -21,7 +21,7 @@ from mcp_dualtune.mcp_server.exposure import own_tools
 from mcp_dualtune.mcp_server.questions import GO_AHEAD
 from mcp_dualtune.mcp_server.server import build_server
 from tests.mcp_server.conftest import NOTES, PATIENT, settings
-from tests.naming_engine import NamingEngine
+from tests.naming_engine import NamingEngine, alone
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 LIMIT = 120
@@ -299,7 +299,7 @@ async def test_cancelling_a_request_cancels_the_call_behind_it(mode: Any, engine
 
     with anyio.fail_after(2 * LIMIT):
         async with (
-            Gateway(Config((waiting,), settings(tmp_path)), engine=engine) as gateway,
+            Gateway(Config((waiting,), settings(tmp_path)), pipeline=alone(engine)) as gateway,
             Client(build_server(gateway), mode=mode, elicitation_callback=callback) as client,
         ):
             async with anyio.create_task_group() as tasks:

@@ -14,6 +14,7 @@ from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.errors import Cancelled, CatalogError, ConfigError, EngineError, PromptTooLong
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.types import AdapterRef, Decision, HistoryItem, Provenance, Request, ToolCall
 from tests.naming_engine import NamingEngine, tool
@@ -38,7 +39,7 @@ Decide = Callable[..., Decision]
 @pytest.fixture
 def decide(engine: NamingEngine, pipeline: Pipeline) -> Decide:
     def run(text: str, catalog: Catalog = CATALOG, **rest: Any) -> Decision:
-        return pipeline.decide(engine, Request(text, **rest), catalog, Event())
+        return pipeline.decide(Request(text, **rest), catalog, Event())
 
     return run
 
@@ -216,7 +217,7 @@ def test_large_catalog_is_cut_until_it_fits_and_keeps_the_likely_tools(
     tools = [tool(f"tool_{i}", words={"type": "string"}) for i in range(60)] + [tool("merge_calendars")]
     server = build_server("big", "", tools).spec
     engine.choices = [{"merge_calendars": 1.0}]
-    made = pipeline.decide(engine, Request("merge the two calendars", servers=("big",)), Catalog((server,)), Event())
+    made = pipeline.decide(Request("merge the two calendars", servers=("big",)), Catalog((server,)), Event())
     assert made.tool == "merge_calendars"
     assert 2 < len(engine.offered[0]) < 61
 
@@ -226,7 +227,7 @@ def test_long_history_is_cut_before_tools_are(engine: NamingEngine) -> None:
     engine.context_length = 900
     engine.choices = [{"files": 1.0}, {"finish": 1.0}]
     history = tuple(HistoryItem(ToolCall("files", "roots", {}), "x" * 4000) for _ in range(3))
-    made = pipeline.decide(engine, Request("which folders", history), CATALOG, Event())
+    made = pipeline.decide(Request("which folders", history), CATALOG, Event())
     assert made.outcome == "finish"
     assert engine.offered[1] == ["read", "copy", "roots", "none", "finish"]
 
@@ -257,7 +258,7 @@ def test_cancelled_request_stops_before_the_next_stage(engine: NamingEngine, pip
     gone = Event()
     gone.set()
     with pytest.raises(Cancelled):
-        pipeline.decide(engine, Request("x"), CATALOG, gone)
+        pipeline.decide(Request("x"), CATALOG, gone)
     assert not engine.prompts
 
 
@@ -285,7 +286,7 @@ def test_choice_below_the_threshold_is_none(
 ) -> None:
     pipeline = Pipeline.for_engine(engine, AdapterStore((), engine.digest), thresholds)
     engine.choices = [{"files": 0.9}, {"roots": chosen}]
-    assert pipeline.decide(engine, Request("x"), CATALOG, Event()).outcome == outcome
+    assert pipeline.decide(Request("x"), CATALOG, Event()).outcome == outcome
 
 
 @pytest.mark.parametrize(("sure", "missing"), [(0.9, ()), (0.2, ("toFolder",))])
@@ -296,7 +297,7 @@ def test_unsure_arguments_ask_for_what_stands_nowhere(
     engine.choices = [{"files": 1.0}, {"copy": 1.0}]
     engine.answers = ['{"source": " a.md", "toFolder": " /invented"}']
     engine.token_probabilities = (sure,)
-    made = pipeline.decide(engine, Request("copy a.md away"), CATALOG, Event())
+    made = pipeline.decide(Request("copy a.md away"), CATALOG, Event())
     assert (made.outcome, made.missing) == ("ask" if missing else "call", missing)
 
 
@@ -317,11 +318,11 @@ class Shelf:
 
 def test_each_stage_speaks_under_its_own_adapter_and_temperature(engine: NamingEngine, tokenizer: Any) -> None:
     shelf = Shelf(temperature=2.0)
-    pipeline = Pipeline(Renderer.for_tokenizer(tokenizer), shelf)  # type: ignore[arg-type]
+    pipeline = Pipeline(Seat(engine, Renderer.for_tokenizer(tokenizer), shelf))  # type: ignore[arg-type]
     engine.choices = [{"files": 0.8, "clock": 0.2}, {"read": 1.0}]
     engine.answers = ['{"path": " a", "head":<|skip|>}']
     engine.token_probabilities = (0.25,)
-    made = pipeline.decide(engine, Request("read a"), CATALOG, Event())
+    made = pipeline.decide(Request("read a"), CATALOG, Event())
     assert shelf.asked == [
         ("route", None, None, None),
         ("select", "files", None, FILES.fingerprint),

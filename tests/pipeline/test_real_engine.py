@@ -55,7 +55,7 @@ def test_every_decision_stays_inside_catalog_and_schema(engine: HFEngine) -> Non
     for text in TEXTS:
         for named in (None, ("jobs",), ("lights",)):
             for history in ((), (done,)):
-                made = pipeline.decide(engine, Request(text, history, servers=named), CATALOG, Event())
+                made = pipeline.decide(Request(text, history, servers=named), CATALOG, Event())
                 outcomes.add(made.outcome)
                 assert 0.0 <= made.confidence <= 1.0
                 assert made.outcome != "finish" or history
@@ -75,7 +75,7 @@ def test_same_request_gives_the_same_decision_cold_and_warm(engine: HFEngine) ->
     pipeline = Pipeline.for_engine(engine, AdapterStore((), engine.digest))
 
     def decide() -> Any:
-        made = pipeline.decide(engine, Request("stop job 7", servers=("jobs",)), CATALOG, Event())
+        made = pipeline.decide(Request("stop job 7", servers=("jobs",)), CATALOG, Event())
         return made.outcome, made.tool, made.arguments, made.missing, pytest.approx(made.confidence, rel=1e-3)
 
     assert decide() == decide()
@@ -95,10 +95,10 @@ def test_adapters_of_the_store_speak_in_their_stages(tmp_path: Path) -> None:
         tiny_manifest(place, engine.digest, **fields)  # type: ignore[arg-type]
     store = AdapterStore((tmp_path / "adapters",), engine.digest)
     pipeline = Pipeline.for_engine(engine, store)
-    routed = pipeline.decide(engine, Request("stop job 7"), CATALOG, Event())
+    routed = pipeline.decide(Request("stop job 7"), CATALOG, Event())
     assert routed.stages[0].adapter == "route"
-    chosen = pipeline.decide(engine, Request("stop job 7", servers=("jobs",)), CATALOG, Event())
+    chosen = pipeline.decide(Request("stop job 7", servers=("jobs",)), CATALOG, Event())
     assert chosen.stages[1].adapter == "select/jobs"
-    fallen_back = pipeline.decide(engine, Request("stop job 7", servers=("lights",)), CATALOG, Event())
+    fallen_back = pipeline.decide(Request("stop job 7", servers=("lights",)), CATALOG, Event())
     assert fallen_back.stages[1].adapter == "base"
     assert len(store.retired) == 1

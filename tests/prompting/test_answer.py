@@ -32,26 +32,39 @@ def compilers(compact: Any, hermes: Any) -> dict[type, tuple[Renderer, GrammarCo
     }
 
 
+def said_in(value: Any) -> tuple[str, ...]:
+    """Texts in which all strings of `value` stand: alone, in quotes, between words."""
+    if isinstance(value, dict):
+        return tuple(text for item in value.values() for text in said_in(item))
+    if isinstance(value, list):
+        return tuple(text for item in value for text in said_in(item))
+    return (value, f'take "{value}" then', f"take {value}, then") if isinstance(value, str) else ()
+
+
+@pytest.mark.parametrize("said", [False, True])
 @pytest.mark.parametrize("style", [Filled(), Plain()], ids=["filled", "plain"])
 @given(sample=samples())
 @many
-def test_what_is_written_is_read_back(style: Filled | Plain, sample: Sample) -> None:
-    text = style.write(sample.schema, sample.arguments, sample.missing, ())
+def test_what_is_written_is_read_back(style: Filled | Plain, said: bool, sample: Sample) -> None:
+    sources = said_in(sample.arguments) if said else ()
+    text = style.write(sample.schema, sample.arguments, sample.missing, sources)
     parsed = style.parse(text, sample.schema)
     assert parsed.arguments == sample.arguments
     assert sorted(parsed.missing) == sorted(sample.missing)
 
 
+@pytest.mark.parametrize("said", [False, True])
 @pytest.mark.parametrize("style", [Filled(), Plain()], ids=["filled", "plain"])
 @given(sample=samples())
 @many
 def test_every_training_token_is_allowed_while_decoding(
-    style: Filled | Plain, compilers: dict[type, tuple[Renderer, GrammarCompiler]], sample: Sample
+    style: Filled | Plain, said: bool, compilers: dict[type, tuple[Renderer, GrammarCompiler]], sample: Sample
 ) -> None:
     """What the model learned token by token must be what it can say under the grammar, and the grammar then ends."""
     renderer, compiler = compilers[type(style)]
-    text = style.write(sample.schema, sample.arguments, sample.missing, ())
-    matcher = compiler.matcher(style.grammar(sample.schema))
+    sources = said_in(sample.arguments) if said else ()
+    text = style.write(sample.schema, sample.arguments, sample.missing, sources)
+    matcher = compiler.matcher(style.grammar(sample.schema, sources))
     tokens = renderer.template.text_answer(text)[:-1]
     for place, token in enumerate(tokens):
         assert token in matcher.allowed().tolist(), (text, place)
@@ -87,7 +100,7 @@ def reaches_end(compiler: GrammarCompiler, tokenizer: Any, grammar: str, text: s
     ],
 )
 def test_filled_grammar_takes_only_complete_answers(compact: Any, compilers: Any, text: str, accepted: bool) -> None:
-    assert reaches_end(compilers[Filled][1], compact, Filled().grammar(PATH), text) is accepted
+    assert reaches_end(compilers[Filled][1], compact, Filled().grammar(PATH, ()), text) is accepted
 
 
 @pytest.mark.parametrize(
@@ -103,11 +116,11 @@ def test_filled_grammar_takes_only_complete_answers(compact: Any, compilers: Any
     ],
 )
 def test_plain_grammar_takes_only_complete_answers(hermes: Any, compilers: Any, text: str, accepted: bool) -> None:
-    assert reaches_end(compilers[Plain][1], hermes, Plain().grammar(PATH), text) is accepted
+    assert reaches_end(compilers[Plain][1], hermes, Plain().grammar(PATH, ()), text) is accepted
 
 
 def test_everything_but_values_is_forced(compact: Any, compilers: Any) -> None:
-    matcher = compilers[Filled][1].matcher(Filled().grammar(PATH))
+    matcher = compilers[Filled][1].matcher(Filled().grammar(PATH, ()))
     assert compact.decode(matcher.forced()) == '{"path":'
     matcher.commit(compact.encode('{"path": " a"', add_special_tokens=False))
     assert compact.decode(matcher.forced()) == ', "head":'
@@ -117,7 +130,7 @@ def test_everything_but_values_is_forced(compact: Any, compilers: Any) -> None:
 
 def test_forty_parameters_compile_and_force_their_names(compact: Any, compilers: Any) -> None:
     schema = {"type": "object", "properties": {f"parameter_{n}": {"type": "string"} for n in range(40)}}
-    matcher = compilers[Filled][1].matcher(Filled().grammar(schema))
+    matcher = compilers[Filled][1].matcher(Filled().grammar(schema, ()))
     tokens = compact.encode(Filled().write(schema, {}, (), ()), add_special_tokens=False)
     for token in tokens:
         assert token in matcher.allowed().tolist()
@@ -130,7 +143,7 @@ def test_no_parameters_leave_an_empty_object(style: Filled | Plain, compilers: A
     schema: dict[str, Any] = {"type": "object", "properties": {}}
     assert style.write(schema, {}, (), ()) == "{}"
     renderer, compiler = compilers[type(style)]
-    matcher = compiler.matcher(style.grammar(schema))
+    matcher = compiler.matcher(style.grammar(schema, ()))
     matcher.commit(renderer.template.text_answer("{}")[:-1])
     assert matcher.is_accepting
     assert style.parse("{}", schema).arguments == {}
@@ -138,12 +151,50 @@ def test_no_parameters_leave_an_empty_object(style: Filled | Plain, compilers: A
 
 @pytest.mark.parametrize(
     ("source", "written"),
-    [("read a.md", '" a.md"'), ('read "a.md"', '"a.md"'), ("a.md please", '" a.md"'), ("nothing like it", '" a.md"')],
+    [
+        ("read a.md", "<|copy|> a.md<|copy|>"),
+        ('read "a.md"', "<|copy|>a.md<|copy|>"),
+        ("a.md please", "<|copy|> a.md<|copy|>"),
+        ("is it a.md? or", "<|copy|> a.md<|copy|>"),
+        ("read data.md", ' " a.md"'),
+        ("read a.mdx", ' " a.md"'),
+        ("nothing like it", ' " a.md"'),
+        ("a.md and <|copy|>", ' " a.md"'),
+    ],
 )
-def test_a_copied_value_starts_like_its_source(source: str, written: str) -> None:
+def test_a_value_that_stands_in_the_request_is_copied(source: str, written: str) -> None:
     text = Filled().write(PATH, {"path": "a.md"}, (), (source,))
-    assert text == '{"path": ' + written + ', "head":<|skip|>}'
+    assert text == '{"path":' + written + ', "head":<|skip|>}'
     assert Filled().parse(text, PATH).arguments == {"path": "a.md"}
+
+
+def test_a_copy_is_taken_letter_by_letter_from_a_source(compact: Any, compilers: Any) -> None:
+    grammar = Filled().grammar(PATH, ("read notes\\old.md, now", "root: C:\\x"))
+    template = Renderer.for_tokenizer(compact).template
+
+    def allowed(copied: str) -> bool:
+        matcher = compilers[Filled][1].matcher(grammar)
+        try:
+            matcher.commit(template.text_answer('{"path":<|copy|>' + copied + '<|copy|>, "head":<|skip|>}')[:-1])
+        except GrammarError:
+            return False
+        return matcher.is_accepting
+
+    assert all(map(allowed, (" notes\\old.md", "read notes\\old.md", " C:\\x", "now")))
+    assert not any(map(allowed, (" notes", " old.md", " notes\\new.md", "now root", "", " ")))
+
+
+def test_values_inside_lists_and_objects_are_copied_too() -> None:
+    edit = {
+        "type": "object",
+        "properties": {"old": {"type": "string"}, "new": {"anyOf": [{"type": "string"}, {"type": "null"}]}},
+    }
+    schema = {"type": "object", "properties": {"edits": {"type": "array", "items": edit}}}
+    text = Filled().write(schema, {"edits": [{"old": "cat", "new": "dog"}, {"old": "a b"}]}, (), ("cat -> dog",))
+    assert text == (
+        '{"edits": [{"old":<|copy|> cat<|copy|>, "new":<|copy|> dog<|copy|>}, {"old": " a b", "new":<|skip|>}]}'
+    )
+    assert Filled().parse(text, schema).arguments == {"edits": [{"old": "cat", "new": "dog"}, {"old": "a b"}]}
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"path": ', '["a"]', '{"path": "a"} x'])

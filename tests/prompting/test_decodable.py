@@ -60,7 +60,7 @@ def compiler(compact: Any) -> GrammarCompiler:
 
 def takes(compiler: GrammarCompiler, tokenizer: Any, schema: dict[str, Any], value: str) -> bool:
     """Whether plain decoding could say `value` for the property `p`."""
-    matcher = compiler.matcher(Plain().grammar({"type": "object", "properties": {"p": schema}, "required": ["p"]}))
+    matcher = compiler.matcher(Plain().grammar({"type": "object", "properties": {"p": schema}, "required": ["p"]}, ()))
     try:
         matcher.commit(tokenizer.encode('{"p": ' + value + "}", add_special_tokens=False))
     except GrammarError:
@@ -74,18 +74,18 @@ def test_hard_schemas_become_grammars(style: Filled | Plain, name: str, compiler
     schema = clean_schema(
         {"type": "object", "properties": {"p": HARD[name], "q": {"type": "string"}}, "required": ["p"]}
     )
-    assert len(compiler.matcher(style.grammar(schema)).allowed()) >= 1
+    assert len(compiler.matcher(style.grammar(schema, ())).allowed()) >= 1
 
 
 @pytest.mark.parametrize("style", [Filled(), Plain()], ids=["filled", "plain"])
 def test_recursive_schemas_become_grammars(style: Filled | Plain, compiler: GrammarCompiler) -> None:
-    assert len(compiler.matcher(style.grammar(clean_schema(TREE))).allowed()) >= 1
+    assert len(compiler.matcher(style.grammar(clean_schema(TREE), ())).allowed()) >= 1
 
 
 def test_required_names_that_are_not_declared_do_not_block_the_root(compiler: GrammarCompiler) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a", "cuts"]}
     for style in (Filled(), Plain()):
-        assert len(compiler.matcher(style.grammar(schema)).allowed()) >= 1
+        assert len(compiler.matcher(style.grammar(schema, ())).allowed()) >= 1
 
 
 def test_rules_that_can_be_enforced_are_enforced(compiler: GrammarCompiler, compact: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from mcp_dualtune.catalog.schema import clean_schema, validate_arguments
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.records import Chain, Entry, RequestTemplate, parse_entry, placeholders, said, substitute
+from mcp_dualtune.training.records import Chain, Entry, RequestTemplate, parse_entry, said, substitute
 from mcp_dualtune.training.sources import TUNED, Corpus, make_server
 
 CATALOG = json.loads(resources.files("mcp_dualtune.evaluation").joinpath("suites/catalog.json").read_text("utf-8"))
@@ -32,7 +32,7 @@ def lines(server: str) -> list[dict[str, Any]]:
 
 def expansions(template: RequestTemplate) -> list[dict[str, Any]]:
     """Arguments of a template in which every value of every place occurs at least once."""
-    places = placeholders(template)
+    places = template.places
     count = max((len(template.values[name]) for name in places), default=1)
     return [
         {**template.arguments, **{n: said(template.values[n][k % len(template.values[n])])[1] for n in places}}

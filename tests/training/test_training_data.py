@@ -8,15 +8,29 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zoneinfo import available_timezones
 
 import pytest
 
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.augment import noisy, renamed_parameters, renamed_tools, reordered_parameters, words_of
+from mcp_dualtune.training.cases import wanted
 from mcp_dualtune.training.drills import Drills, number_words
-from mcp_dualtune.training.records import Case, RequestTemplate, fill, placeholders, said, substitute
-from mcp_dualtune.training.sources import CALL_FILES, CHOICE_FILES, TUNED, held_out, load_corpus, make_server, read_rows
+from mcp_dualtune.training.records import Case, RequestTemplate, fill, said, substitute
+from mcp_dualtune.training.sources import (
+    CALL_FILES,
+    CHOICE_FILES,
+    TUNED,
+    Corpus,
+    _load_tuned,
+    held_out,
+    load_corpus,
+    make_server,
+    read_rows,
+    split,
+)
+from mcp_dualtune.training.zones import zone_values
 
 SCHEMA = {
     "type": "object",
@@ -43,7 +57,7 @@ def test_places_are_filled_once_and_typed() -> None:
     template = RequestTemplate(
         "the top {n} of {path}, {unknown}", {"all": True}, {"n": [["ten", 10]], "path": ["a.md"]}
     )
-    assert placeholders(template) == ["n", "path"]
+    assert template.places == ("n", "path")
     assert fill(template, random.Random(0)) == (
         "the top ten of a.md, {unknown}",
         {"all": True, "n": 10, "path": "a.md"},
@@ -202,3 +216,25 @@ def test_missing_and_broken_files_are_named(tmp_path: Path) -> None:
     broken.write_text('{"a": 1}\n{"a"\n')
     with pytest.raises(TrainingError, match="line 2"):
         list(read_rows(broken))
+
+
+def test_places_stand_for_zones_of_the_database() -> None:
+    known = available_timezones()
+    values = zone_values()
+    assert {zone for _, zone in values} <= known
+    assert {("Mumbai", "Asia/Kolkata"), ("Sao Paulo", "America/Sao_Paulo"), ("Asia/Tokyo", "Asia/Tokyo")} <= set(values)
+
+
+def test_refused_requests_come_near_tuned_servers_or_none() -> None:
+    corpus = Corpus()
+    _load_tuned(corpus)
+    assert set(corpus.refused) <= {*TUNED, ""}
+    kept, held = (split(corpus, held_out=part).refused[""] for part in (False, True))
+    assert kept and held and not set(kept) & set(held)
+
+
+def test_wordings_that_set_optional_parameters_are_drawn_more_often() -> None:
+    plain = RequestTemplate("read {path}", {}, {"path": ["a"]})
+    more = RequestTemplate("read {path}, {head} lines", {"tail": 1}, {"path": ["a"], "head": [3]})
+    assert wanted(plain, {"path"}) == 1.0
+    assert wanted(more, {"path"}) > 2 * wanted(plain, {"path"})

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mcp_dualtune.training.examples import Example
-from mcp_dualtune.training.loop import Plan, Trainer, batch_of, loss_of
+from mcp_dualtune.training.loop import Plan, Trainer, Writing, batch_of, loss_of
 from mcp_dualtune.training.packing import Row, stream
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def model() -> Any:
 def trained(folder: Path, until: int | None = None) -> tuple[Any, dict[str, Any]]:
     """A model after the plan, or after being killed at batch `until`."""
     one = model()
-    trainer = Trainer(one, PLAN, folder, device=CPU, body=one.model)
+    trainer = Trainer(one, Writing(one, one.model, CPU), PLAN, folder, device=CPU)
 
     def source(start: int) -> Iterator[Row]:
         for number, row in enumerate(rows(start)):

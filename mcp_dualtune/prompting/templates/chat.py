@@ -88,8 +88,9 @@ class ChatTemplate:
         system = "\n".join([ARGUMENTS, f"Tool {tool.name}: {one_line(tool.description)}", *lines])
         return self._render(system, request, None, "Arguments: ", facts)
 
-    def option(self, name: str) -> Tokens:
+    def option(self, item: ServerSpec | ToolSpec | str) -> Tokens:
         """The answer tokens of one choice, closing quote and end of answer included."""
+        name = item if isinstance(item, str) else item.name
         return (*self._encode_plain(name + '"'), *self._end)
 
     def text_answer(self, text: str) -> Tokens:

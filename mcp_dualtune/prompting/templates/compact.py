@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mcp_dualtune.prompting.answer import ASK, SEPARATORS, SKIP, Filled, split_markers
+from mcp_dualtune.prompting.answer import ASK, COPY, SEPARATORS, SKIP, Filled, split_markers
 from mcp_dualtune.prompting.schema_text import one_line, type_text
 from mcp_dualtune.types import FINISH, JSON, NONE, Request, ServerSpec, ToolSpec
 
@@ -21,7 +21,7 @@ END = "<|end|>"
 CHOICES = {NONE: "<|none|>", FINISH: "<|finish|>"}
 STAGES = ("<|route|>", "<|select|>", "<|arguments|>")
 MARKS = ("<|item|>", "<|context|>", "<|call|>", "<|result|>", "<|request|>", "<|answer|>")
-SPECIAL_TOKENS = ("<|pad|>", END, ASK, SKIP, *CHOICES.values(), *STAGES, *MARKS)
+SPECIAL_TOKENS = ("<|pad|>", END, ASK, SKIP, *CHOICES.values(), *STAGES, *MARKS, COPY)
 
 # Lengths in tokens: enough for one or two sentences. Longer texts cost more in every training step and every cold
 # prompt than they gave (docs/LOG.md).
@@ -95,8 +95,9 @@ class CompactTemplate:
             facts += [self._ids["<|context|>"], *self._text(f"{name}: {one_line(value)}")]
         return tuple(stable), (*facts, *self._request(request))
 
-    def option(self, name: str) -> Tokens:
+    def option(self, item: ServerSpec | ToolSpec | str) -> Tokens:
         """The answer tokens of one choice, end of answer included."""
+        name = item if isinstance(item, str) else item.name
         body = (self._ids[CHOICES[name]],) if name in CHOICES else self._text(name)
         return (*body, self._ids[END])
 
@@ -106,8 +107,8 @@ class CompactTemplate:
         Markers outside strings become special tokens, those inside strings stay text.
         """
         tokens: list[int] = []
-        for place, piece in enumerate(split_markers(text)):
-            tokens += [self._ids[piece]] if place % 2 else self._encode(piece)
+        for is_marker, piece in split_markers(text):
+            tokens += [self._ids[piece]] if is_marker else self._encode(piece)
         return (*tokens, self._ids[END])
 
     def _request(self, request: Request) -> Tokens:

