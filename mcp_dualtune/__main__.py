@@ -1,8 +1,6 @@
 """`python -m mcp_dualtune` is `dualtune`."""
 
-import sys
-
-from mcp_dualtune.cli.main import main
+from mcp_dualtune.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

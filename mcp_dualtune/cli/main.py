@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,6 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exits.FAILED
     except Exception as error:
         return exits.tell(error, as_json=as_json, verbose=verbose)
+
+
+def program() -> NoReturn:
+    """The `dualtune` command: `main`, then out at once; taking the model framework apart at exit takes a second."""
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(code)
 
 
 def _module(command: str):  # type: ignore[no-untyped-def]
@@ -114,4 +124,4 @@ def _quiet(verbose: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

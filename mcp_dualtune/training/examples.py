@@ -211,7 +211,8 @@ class ExampleMaker:
         name = rng.choice(targets)
         entries = [e for e in self.corpus.entries[name] if tool in (None, e.tool)]
         # Which value belongs to which parameter is the hard part, so tools with several are drawn more often.
-        weights = [min(self._parameters(name, entry), MANY_PARAMETERS) for entry in entries]
+        least = 0 if tool is None else 1
+        weights = [max(least, min(self._parameters(name, entry), MANY_PARAMETERS)) for entry in entries]
         if not any(weights):
             return []
         entry = rng.choices(entries, weights)[0]
