@@ -41,7 +41,7 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
     """Fill in the arguments of `tool`; `tool.input_schema` must be the one the server published.
 
     Raises:
-        EngineError: the model's answer is cut or does not fit an optional parameter.
+        EngineError: the model's answer does not fit an optional parameter.
         ConfigError: a fixed argument does not fit the tool.
     """
     properties = tool.input_schema.get("properties") or {}
@@ -66,10 +66,12 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
     asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
     completion = parts.seat.engine.generate(asked, parts.cancel)
     if not completion.complete:
-        raise EngineError(
-            f"The arguments of {tool.name} grew beyond {limit} tokens.",
-            hint="Ask for less at once, or call the tool directly with its arguments.",
-        )
+        # A model that loops has not understood the values: what is required is asked for, the rest left out.
+        lost = tuple(name for name in tool.input_schema.get("required") or () if name not in fixed)
+        elapsed = (perf_counter() - started) * 1000
+        record = StageRecord("arguments", canonical({}), 0.0, (), adapter_name(adapter), elapsed)
+        sources = trace_sources(fixed, tool.input_schema, request, facts, fixed)
+        return Filled(record, fixed, lost, question(tool, lost) if lost else None, sources)
     parsed = prompt.parse(completion.text)
     arguments = {**parsed.arguments, **fixed}
     probability = joint(completion.probabilities, adapter)

@@ -35,7 +35,8 @@ def tokenizer() -> Any:
 def engine(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> NamingEngine:
     """Stands in for the model that the config names."""
     made = NamingEngine(tokenizer, context_length=16_000)
-    monkeypatch.setattr("mcp_dualtune.gateway.load_pipeline", lambda settings: alone(made)())
+    for place in ("gateway", "models"):
+        monkeypatch.setattr(f"mcp_dualtune.{place}.load_pipeline", lambda settings: alone(made)())
     return made
 
 

@@ -246,12 +246,13 @@ def test_schema_that_leaves_no_room_is_named(engine: NamingEngine, decide: Decid
         decide("x", Catalog((build_server("big", "", [tool("huge", **many)]).spec,)), servers=("big",))
 
 
-def test_cut_answer_is_an_error(engine: NamingEngine, decide: Decide) -> None:
+def test_cut_answer_becomes_a_question_without_confidence(engine: NamingEngine, decide: Decide) -> None:
     engine.choices = [{"files": 1.0}, {"read": 1.0}]
     engine.answers = ['{"path": " aaaa']
     engine.complete = False
-    with pytest.raises(EngineError, match="tokens"):
-        decide("x")
+    made = decide("x")
+    assert (made.outcome, made.missing, made.arguments, made.confidence) == ("ask", ("path",), {}, 0.0)
+    assert made.question
 
 
 def test_cancelled_request_stops_before_the_next_stage(engine: NamingEngine, pipeline: Pipeline) -> None:
