@@ -18,6 +18,7 @@ from mcp_dualtune.pipeline.confidence import adapter_name, joint
 from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
+from mcp_dualtune.prompting.answer import ParsedArguments
 from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
 
 ANSWER_TOKENS = 512
@@ -65,16 +66,13 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
     limit = min(ANSWER_TOKENS, parts.seat.engine.context_length - len(prompt.tokens))
     asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
     completion = parts.seat.engine.generate(asked, parts.cancel)
-    if not completion.complete:
+    if completion.complete:
+        parsed, probability = prompt.parse(completion.text), joint(completion.probabilities, adapter)
+    else:
         # A model that loops has not understood the values: what is required is asked for, the rest left out.
         lost = tuple(name for name in tool.input_schema.get("required") or () if name not in fixed)
-        elapsed = (perf_counter() - started) * 1000
-        record = StageRecord("arguments", canonical({}), 0.0, (), adapter_name(adapter), elapsed)
-        sources = trace_sources(fixed, tool.input_schema, request, facts, fixed)
-        return Filled(record, fixed, lost, question(tool, lost) if lost else None, sources)
-    parsed = prompt.parse(completion.text)
+        parsed, probability = ParsedArguments({}, lost), 0.0
     arguments = {**parsed.arguments, **fixed}
-    probability = joint(completion.probabilities, adapter)
     elapsed = (perf_counter() - started) * 1000
     choice = canonical(parsed.arguments)
     record = StageRecord("arguments", choice, probability, (), adapter_name(adapter), elapsed)

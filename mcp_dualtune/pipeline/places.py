@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import resources
 from zoneinfo import available_timezones
@@ -34,16 +34,22 @@ def spoken_names() -> Mapping[str, list[str]]:
     return found
 
 
+def cities() -> Iterator[tuple[str, str]]:
+    """(city, zone) for every zone of the database that is named after a place, in the order of the zones."""
+    for zone in sorted(available_timezones()):
+        region, _, rest = zone.partition("/")
+        if region in REGIONS and rest:
+            yield _city(zone), zone
+
+
 @lru_cache(maxsize=1)
 def _zones() -> Mapping[str, str]:
     """Name (small letters, unless it is short) -> zone; spoken names win over those of the database."""
     found: dict[str, str] = {}
-    for zone in sorted(available_timezones()):
-        region, _, rest = zone.partition("/")
-        if region in REGIONS and rest:
-            found.setdefault(_key(rest.rpartition("/")[2].replace("_", " ")), zone)
+    for city, zone in cities():
+        found.setdefault(_key(city), zone)
     for zone, names in spoken_names().items():
-        found[_key(zone.rpartition("/")[2].replace("_", " "))] = zone
+        found[_key(_city(zone))] = zone
         found.update((_key(name), zone) for name in names)
     return found
 
@@ -70,6 +76,10 @@ def zone_facts(text: str, schema: Mapping[str, JSON]) -> dict[str, str]:
 def _takes_zone(name: str, schema: JSON) -> bool:
     described = schema.get("description") if isinstance(schema, Mapping) else None
     return bool(ZONE.search(name.replace("_", " ")) or (isinstance(described, str) and ZONE.search(described)))
+
+
+def _city(zone: str) -> str:
+    return zone.rpartition("/")[2].replace("_", " ")
 
 
 def _key(name: str) -> str:

@@ -75,15 +75,7 @@ class Filled:
         self, schema: Mapping[str, JSON], arguments: Mapping[str, JSON], missing: Sequence[str], sources: Sequence[str]
     ) -> str:
         """The answer text; `sources` are the texts that values may have been copied from (request first)."""
-        members = []
-        for name, part in schema.get("properties", {}).items():
-            if name in missing:
-                members.append(f"{json.dumps(name)}:{ASK}")
-            elif name in arguments:
-                members.append(f"{json.dumps(name)}:{_write(arguments[name], part, sources, ' ')}")
-            else:
-                members.append(f"{json.dumps(name)}:{SKIP}")
-        return "{" + ", ".join(members) + "}"
+        return _write_object(arguments, schema, missing, sources)
 
     def grammar(self, schema: Mapping[str, JSON], sources: Sequence[str]) -> str:
         """llguidance Lark text for the whole answer; `sources` are the texts that values may be copied from."""
@@ -193,12 +185,24 @@ def _write(value: JSON, schema: JSON, sources: Sequence[str], gap: str) -> str:
     if isinstance(value, list) and _is_list(schema):
         return gap + "[" + ", ".join(_write(item, schema["items"], sources, "") for item in value) + "]"
     if isinstance(value, dict) and _is_filled(schema) and value.keys() <= schema["properties"].keys():
-        members = [
-            f"{json.dumps(name)}:" + (_write(value[name], part, sources, " ") if name in value else SKIP)
-            for name, part in schema["properties"].items()
-        ]
-        return gap + "{" + ", ".join(members) + "}"
+        return gap + _write_object(value, schema, (), sources)
     return gap + _dump(_spaced(value, whole))
+
+
+def _write_object(
+    values: Mapping[str, JSON], schema: Mapping[str, JSON], missing: Sequence[str], sources: Sequence[str]
+) -> str:
+    """An object with all its properties in order."""
+    members = []
+    for name, part in schema.get("properties", {}).items():
+        if name in missing:
+            member = ASK
+        elif name in values:
+            member = _write(values[name], part, sources, " ")
+        else:
+            member = SKIP
+        members.append(f"{json.dumps(name)}:{member}")
+    return "{" + ", ".join(members) + "}"
 
 
 def copied_text(value: str, sources: Sequence[str]) -> str | None:

@@ -66,12 +66,16 @@ class ArgumentsPrompt:
 
     tokens: Tokens
     stable: int
-    grammar: str
     schema: Mapping[str, JSON]
     """The schema the model was shown: the tool's, less the parameters fixed by the config."""
     answer: Filled | Plain
     sources: tuple[str, ...]
     """Texts that values may be copied from, the request first."""
+
+    @property
+    def grammar(self) -> str:
+        """llguidance Lark text for the answer; training never needs it."""
+        return self.answer.grammar(self.schema, self.sources)
 
     def parse(self, text: str) -> ParsedArguments:
         """Read the model's answer.
@@ -126,8 +130,7 @@ class Renderer:
         facts = dict(context or {})
         stable, rest = self.template.arguments(request, tool, schema, facts)
         sources = (request.text, *facts.values(), *(item.result for item in request.history))
-        answer = self.template.answer
-        return ArgumentsPrompt(stable + rest, len(stable), answer.grammar(schema, sources), schema, answer, sources)
+        return ArgumentsPrompt(stable + rest, len(stable), schema, self.template.answer, sources)
 
     def _choice(self, parts: tuple[Tokens, Tokens], items: Sequence[ServerSpec | ToolSpec | str]) -> ChoicePrompt:
         stable, rest = parts

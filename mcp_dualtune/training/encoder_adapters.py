@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.load import load_encoder, model_digest
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.choosing import Choosing
+from mcp_dualtune.training.choosing import Choosing, Group
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Trainer
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate
@@ -34,8 +34,6 @@ LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
 HELD_OUT_GROUPS = 24
 TUNED_SHARE = 0.6
-
-Group = Sequence[Any]
 
 
 class EncoderTrainer:

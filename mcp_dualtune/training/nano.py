@@ -40,7 +40,7 @@ ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measur
 TOOL = Plan(steps=30, rows=6, other_rate=3e-3, warmup=3, decay=0.8, measure_every=200, save_every=200)
 SPECIALISED = {
     "filesystem": TOOL,
-    # Places and their zones are learnt by heart, which takes longer than learning where values stand.
+    # Which of several zone facts belongs where takes longer to learn than where one path stands.
     "time": replace(TOOL, steps=120),
     "git": TOOL,
     "memory": TOOL,
