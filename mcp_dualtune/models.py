@@ -14,7 +14,9 @@ from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.config import ModelSettings, Settings
 from mcp_dualtune.errors import ModelLoadError
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.stages import Seat
+from mcp_dualtune.prompting.reading import ReadingTemplate
 
 if TYPE_CHECKING:
     from mcp_dualtune.engine.encoder import EncoderEngine
@@ -71,7 +73,8 @@ def load_pipeline(settings: Settings) -> Pipeline:
     encoder = _load_encoder(model)
     # The encoder's adapters come with the embedded model, whichever model fills in.
     adapters = AdapterStore((*model.adapters, embedded_model()), encoder.digest, (engine.digest,))
-    return Pipeline(filling, Seat.of(encoder, adapters), settings.thresholds)
+    reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters)
+    return Pipeline(filling, Seat.of(encoder, adapters), settings.thresholds, reader)
 
 
 def _load_encoder(model: ModelSettings) -> EncoderEngine:

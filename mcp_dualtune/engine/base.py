@@ -1,10 +1,11 @@
-"""What an engine is: ranks fixed options, or generates under a grammar, each under one adapter.
+"""What an engine is: ranks fixed options, points at values, or generates under a grammar, each under one adapter.
 
 An engine knows token ids and adapters. It knows nothing of tools, servers or JSON: `prompting` owns those.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Any, Protocol
@@ -64,6 +65,64 @@ class Completion:
     cached_tokens: int
     model_calls: int
     ms: float
+
+
+class Pointable(Protocol):
+    """A page that an encoder can point at."""
+
+    @property
+    def tokens(self) -> Tokens:
+        """All of it."""
+        ...
+
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The token that stands for each slot."""
+        ...
+
+    def begins(self, slot: int) -> Sequence[bool]:
+        """By token: whether a value of `slot` may begin there."""
+        ...
+
+    def finishes(self, slot: int) -> Sequence[bool]:
+        """By token: whether a value of `slot` may end there."""
+        ...
+
+
+@dataclass(frozen=True)
+class PointRequest:
+    """Say of every slot of some pages whether and where its values stand."""
+
+    pages: Sequence[Pointable]
+    adapter: AdapterRef
+
+
+@dataclass(frozen=True)
+class Pointers:
+    """What an encoder says of one page; rows are slots."""
+
+    states: list[list[float]]
+    """[S, 3]: probability of absent, given, elsewhere."""
+    starts: list[list[float]]
+    """[S, T]: natural log of the probability that the value begins at a token."""
+    ends: list[list[float]]
+    """[S, T]: the same for where it ends."""
+    begun: list[list[float]]
+    """[S, T]: probability that one of several values begins at a token."""
+
+
+class PointingEngine(Protocol):
+    """An encoder that can also point at values."""
+
+    def point(self, request: PointRequest, cancel: Event | None = None) -> list[Pointers]:
+        """Read all pages.
+
+        Raises:
+            PromptTooLong: a page is longer than the model can read.
+            AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set.
+        """
+        ...
 
 
 class Engine(Protocol):

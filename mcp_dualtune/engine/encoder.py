@@ -1,4 +1,4 @@
-"""The engine on a text encoder: ranks options by how close their texts are to the request, and cannot write.
+"""The engine on a text encoder: ranks options by closeness to the request, points at values, and cannot write.
 
 Request and options are embedded by themselves under the adapter (mean of the last hidden states, unit length), so the
 vectors of a tool list are computed once and a decision costs one short forward pass. The score of an option is the
@@ -18,9 +18,18 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from mcp_dualtune.engine.base import Completion, GenerationRequest, Ranking, RankRequest, Tokens
+from mcp_dualtune.engine.base import (
+    Completion,
+    GenerationRequest,
+    Pointers,
+    PointRequest,
+    Ranking,
+    RankRequest,
+    Tokens,
+)
 from mcp_dualtune.engine.load import LoadedModel
 from mcp_dualtune.engine.lora import AdapterStack
+from mcp_dualtune.engine.reading import attach_head, point
 from mcp_dualtune.engine.threads import Threads
 from mcp_dualtune.errors import Cancelled, EngineError, PromptTooLong
 
@@ -33,7 +42,7 @@ KEPT_VECTORS = 20_000
 
 
 class EncoderEngine:
-    """A transformers encoder of the BERT family as an `Engine` that can rank."""
+    """A transformers encoder of the BERT family as an `Engine` that can rank, and a `PointingEngine`."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.digest = loaded.digest
@@ -44,6 +53,7 @@ class EncoderEngine:
         self._longest = loaded.context_length
         self._start = int(loaded.tokenizer.cls_token_id)
         self._threads = Threads(loaded.model, loaded.threads)
+        attach_head(loaded.model)
         self.adapters = AdapterStack(loaded.model)
         self.vectors: OrderedDict[tuple[str, Tokens], torch.Tensor] = OrderedDict()
         """(adapter identity, passage) -> [D], least recently used first."""
@@ -67,6 +77,23 @@ class EncoderEngine:
             scores = torch.log_softmax(SCALE * cosines, -1)
         return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)
 
+    def point(self, request: PointRequest, cancel: Event | None = None) -> list[Pointers]:
+        """Say of every slot of the pages whether and where its values stand.
+
+        Raises:
+            PromptTooLong: a page is longer than the model can read.
+            AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set.
+        """
+        self.adapters.use(request.adapter)
+        found = []
+        with torch.inference_mode():
+            for page in request.pages:
+                self._check(len(page.tokens), cancel)
+                self._threads.set(len(page.tokens))
+                found.append(point(self._model, [page])[0].pointers())
+        return found
+
     def generate(self, request: GenerationRequest, cancel: Event | None = None) -> Completion:
         """Not for encoders.
 
@@ -75,19 +102,21 @@ class EncoderEngine:
         """
         raise EngineError("An encoder cannot write.", hint="Let a causal language model fill in the arguments.")
 
-    def _embed(self, passages: Sequence[Tokens], identity: str, cancel: Event | None) -> torch.Tensor:
-        """[N, D] in the order of `passages`; what is new is computed and kept."""
-        found = {p: self.vectors[identity, p] for p in passages if (identity, p) in self.vectors}
-        new = [passage for passage in dict.fromkeys(passages) if passage not in found]
-        longest = max(map(len, new), default=0)
+    def _check(self, longest: int, cancel: Event | None) -> None:
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("The request was cancelled.")
         if longest > self._longest:
             raise PromptTooLong(
                 f"A text has {longest} tokens; this encoder reads {self._longest}.",
                 hint="Shorten the request or the tool's description.",
             )
+
+    def _embed(self, passages: Sequence[Tokens], identity: str, cancel: Event | None) -> torch.Tensor:
+        """[N, D] in the order of `passages`; what is new is computed and kept."""
+        found = {p: self.vectors[identity, p] for p in passages if (identity, p) in self.vectors}
+        new = [passage for passage in dict.fromkeys(passages) if passage not in found]
         for batch in batches(new, BATCH_TOKENS):
-            if cancel is not None and cancel.is_set():
-                raise Cancelled("The request was cancelled.")
+            self._check(max(map(len, batch)), cancel)
             self._threads.set(sum(len(passage) for passage in batch))
             for passage, vector in zip(batch, embed(self._model, batch), strict=True):
                 found[passage] = vector

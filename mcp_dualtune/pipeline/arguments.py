@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 from mcp_dualtune.catalog.schema import validate_arguments
@@ -17,8 +17,8 @@ from mcp_dualtune.errors import ConfigError, EngineError
 from mcp_dualtune.pipeline.confidence import adapter_name, joint
 from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
+from mcp_dualtune.pipeline.reading import Reader, Readings
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
-from mcp_dualtune.prompting.answer import ParsedArguments
 from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
 
 ANSWER_TOKENS = 512
@@ -38,8 +38,27 @@ class Filled:
     provenance: Mapping[str, Provenance]
 
 
-def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask_below: float = 0.0) -> Filled:
+@dataclass(frozen=True)
+class Written:
+    """What the model wrote; nothing where everything was decided before."""
+
+    arguments: Mapping[str, JSON] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    probability: float = 1.0
+    speaker: str = ""
+
+
+def fill(
+    parts: Parts,
+    request: Request,
+    server: ServerSpec,
+    tool: ToolSpec,
+    ask_below: float = 0.0,
+    reader: Reader | None = None,
+) -> Filled:
     """Fill in the arguments of `tool`; `tool.input_schema` must be the one the server published.
+
+    What the `reader` finds is taken as it is; the model of `parts` writes the rest.
 
     Raises:
         EngineError: the model's answer does not fit an optional parameter.
@@ -54,35 +73,50 @@ def fill(parts: Parts, request: Request, server: ServerSpec, tool: ToolSpec, ask
         return Filled(record, fixed, (), None, trace_sources(fixed, tool.input_schema, request, facts, fixed))
     parts.check()
     started = perf_counter()
-    adapter = parts.seat.adapters.best("arguments", server.name, tool.name, tool.fingerprint)
-    prompt = parts.seat.renderer.arguments(request, tool, fixed, facts)
-    shown = request
-    while len(prompt.tokens) + ANSWER_ROOM > parts.seat.engine.context_length:
-        shorter = shorten_history(shown)
-        if shorter is None:
-            raise too_long(parts, f"The request and the schema of {server.name}/{tool.name} do")
-        shown = shorter
-        prompt = parts.seat.renderer.arguments(shown, tool, fixed, facts)
-    limit = min(ANSWER_TOKENS, parts.seat.engine.context_length - len(prompt.tokens))
-    asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
-    completion = parts.seat.engine.generate(asked, parts.cancel)
-    if completion.complete:
-        parsed, probability = prompt.parse(completion.text), joint(completion.probabilities, adapter)
-    else:
-        # A model that loops has not understood the values: what is required is asked for, the rest left out.
-        lost = tuple(name for name in tool.input_schema.get("required") or () if name not in fixed)
-        parsed, probability = ParsedArguments({}, lost), 0.0
-    arguments = {**parsed.arguments, **fixed}
+    names = [name for name in properties if name not in fixed]
+    read = reader.read(request, tool, names, facts, parts.cancel) if reader else Readings()
+    decided = {**fixed, **read.arguments, **dict.fromkeys(read.absent)}
+    written = Written() if decided.keys() >= properties.keys() else _write(parts, request, tool, decided, facts)
+    values = {**read.arguments, **written.arguments}
+    arguments = {**{name: values[name] for name in names if name in values}, **fixed}
+    probability = read.probability * written.probability
     elapsed = (perf_counter() - started) * 1000
-    choice = canonical(parsed.arguments)
-    record = StageRecord("arguments", choice, probability, (), adapter_name(adapter), elapsed)
+    speakers = [adapter_name(read.adapter)] if read.adapter else []
+    speakers += [written.speaker] if written.speaker else []
+    record = StageRecord("arguments", canonical(values), probability, (), " + ".join(speakers), elapsed)
     provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)
-    missing = parsed.missing or _unusable(tool, arguments)
+    required = tool.input_schema.get("required") or ()
+    missing = tuple(name for name in required if name in read.absent or name in written.missing)
+    missing = missing or _unusable(tool, arguments)
     if not missing and probability < ask_below:
         missing = _invented(tool, arguments, provenance)
     kept = {name: value for name, value in arguments.items() if name not in missing}
     found = {path: source for path, source in provenance.items() if not any(belongs(path, name) for name in missing)}
     return Filled(record, kept, missing, question(tool, missing) if missing else None, found)
+
+
+def _write(
+    parts: Parts, request: Request, tool: ToolSpec, decided: Mapping[str, JSON], facts: Mapping[str, str]
+) -> Written:
+    """Let the model write every parameter that is not `decided`."""
+    adapter = parts.seat.adapters.best("arguments", tool.server, tool.name, tool.fingerprint)
+    prompt = parts.seat.renderer.arguments(request, tool, decided, facts)
+    shown = request
+    while len(prompt.tokens) + ANSWER_ROOM > parts.seat.engine.context_length:
+        shorter = shorten_history(shown)
+        if shorter is None:
+            raise too_long(parts, f"The request and the schema of {tool.server}/{tool.name} do")
+        shown = shorter
+        prompt = parts.seat.renderer.arguments(shown, tool, decided, facts)
+    limit = min(ANSWER_TOKENS, parts.seat.engine.context_length - len(prompt.tokens))
+    asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
+    completion = parts.seat.engine.generate(asked, parts.cancel)
+    if completion.complete:
+        parsed, probability = prompt.parse(completion.text), joint(completion.probabilities, adapter)
+        return Written(parsed.arguments, parsed.missing, probability, adapter_name(adapter))
+    # A model that loops has not understood the values: what is required is asked for, the rest left out.
+    lost = tuple(name for name in tool.input_schema.get("required") or () if name not in decided)
+    return Written({}, lost, 0.0, adapter_name(adapter))
 
 
 def faults(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:

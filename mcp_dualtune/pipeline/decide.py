@@ -17,21 +17,29 @@ from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.pipeline.arguments import Filled, fill
 from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
+from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.route import route
 from mcp_dualtune.pipeline.select import select
-from mcp_dualtune.pipeline.stages import Parts, Seat
+from mcp_dualtune.pipeline.stages import Choice, Parts, Seat
 from mcp_dualtune.security.untrusted import clean_server
-from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord
+from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord, canonical
 
 
 class Pipeline:
     """Decides requests with the models that sit in its stages. Not thread-safe: it runs where its engines run."""
 
     def __init__(
-        self, filling: Seat, choosing: Seat | None = None, thresholds: ThresholdSettings | None = None
+        self,
+        filling: Seat,
+        choosing: Seat | None = None,
+        thresholds: ThresholdSettings | None = None,
+        reader: Reader | None = None,
     ) -> None:
-        """`filling` writes the arguments; `choosing` ranks servers and tools, and is the same model when left out."""
-        self.filling, self.choosing = filling, choosing or filling
+        """`filling` writes the arguments; `choosing` ranks servers and tools, and is the same model when left out.
+
+        The `reader` is asked for arguments first, `filling` for what it left open.
+        """
+        self.filling, self.choosing, self.reader = filling, choosing or filling, reader
         self._thresholds = thresholds or ThresholdSettings()
         tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer)
         self._special = tuple({token for tokenizer in tokenizers for token in tokenizer.all_special_tokens})
@@ -59,7 +67,8 @@ class Pipeline:
         started = perf_counter()
         offered = catalog.restrict(request.servers) if request.servers is not None else catalog
         stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
-        decision = _Run(*stages, request, offered, self._thresholds, self._shown(offered)).decide()
+        run = _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
+        decision = run.decide()
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
     def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
@@ -84,9 +93,10 @@ class _Run:
         catalog: Catalog,
         thresholds: ThresholdSettings,
         shown: Mapping[str, ServerSpec],
+        reader: Reader | None,
     ) -> None:
         self.choosing, self.filling, self.request = choosing, filling, request
-        self.catalog, self.thresholds, self.shown = catalog, thresholds, shown
+        self.catalog, self.thresholds, self.shown, self.reader = catalog, thresholds, shown, reader
         self.records: list[StageRecord] = []
 
     def decide(self) -> Decision:
@@ -104,7 +114,7 @@ class _Run:
             chosen = select(self.choosing, self.request, self.shown[name])
             self.records.append(chosen.record)
             if chosen.record.choice != NONE:
-                return self._chosen(name, servers[name], chosen.record)
+                return self._chosen(name, servers[name], chosen)
             nothing += servers[name] * chosen.record.probability
         # Nothing fits if the route stage says so, or any server asked does: the sum over those ways.
         return self._end("none", min(nothing, 1.0))
@@ -115,20 +125,30 @@ class _Run:
         least = max(RUNNER_UP, dict(options).get(NONE, 0.0))
         return [servers[0][0], *(name for name, probability in servers[1:2] if probability >= least)]
 
-    def _chosen(self, name: str, routed: float, selected: StageRecord) -> Decision:
-        if selected.choice == FINISH:
-            return self._end("finish", routed * selected.probability)
-        if selected.probability < self.thresholds.none:
-            return self._end("none", 1.0 - selected.probability)
-        server = self.catalog.server(name)
-        tool = next(tool for tool in self.shown[name].tools if tool.name == selected.choice)
-        # The model reads the cleaned schema; the two differ in texts only, so the answer is valid for both.
-        filled = fill(
-            self.filling, self.request, replace(server, context=self.shown[name].context), tool, self.thresholds.ask
-        )
+    def _chosen(self, name: str, routed: float, chosen: Choice) -> Decision:
+        """What the likeliest tool comes to; where that very call was made already, the next likely option counts."""
+        server = replace(self.catalog.server(name), context=self.shown[name].context)
+        done = {
+            canonical([item.call.server, item.call.tool, dict(item.call.arguments)]) for item in self.request.history
+        }
+        left = 1.0
+        for option, probability in chosen.options:
+            record = replace(chosen.record, choice=option, probability=probability / left)
+            if option in (FINISH, NONE):
+                return self._end("finish", routed * record.probability)
+            if record.probability < self.thresholds.none:
+                return self._end("none", 1.0 - record.probability)
+            tool = next(tool for tool in self.shown[name].tools if tool.name == option)
+            # The model reads the cleaned schema; the two differ in texts only, so the answer is valid for both.
+            filled = fill(self.filling, self.request, server, tool, self.thresholds.ask, self.reader)
+            if filled.missing or canonical([name, option, dict(filled.arguments)]) not in done:
+                break
+            left -= probability
+        else:
+            return self._end("finish", routed)
+        self.records[-1] = record
         self.records.append(filled.record)
-        confidence = routed * product([selected, filled.record])
-        return self._filled(name, tool.name, filled, confidence)
+        return self._filled(name, tool.name, filled, routed * product([record, filled.record]))
 
     def _filled(self, server: str, tool: str, filled: Filled, confidence: float) -> Decision:
         outcome: Outcome = "ask" if filled.missing else "call"

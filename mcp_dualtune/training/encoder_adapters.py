@@ -1,47 +1,49 @@
-"""Trains the choosing adapters on the public encoder: `route` and `select`.
-
-One wrapped model serves both; its LoRA matrices are reset between adapters.
-"""
+"""Trains the adapters of the public encoder: `route` and `select`, which choose, and `reading`, which finds values."""
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from mcp_dualtune.adapter_registry.manifest import Manifest, Scores, TrainingData
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.encoder import EncoderEngine
-from mcp_dualtune.engine.load import load_encoder, model_digest
+from mcp_dualtune.engine.load import load_encoder
+from mcp_dualtune.engine.reading import POINTER, attach_head
 from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.prompting.reading import ReadingTemplate
+from mcp_dualtune.training.adapters import AdapterTrainer
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.choosing import Choosing, Group
+from mcp_dualtune.training.choosing import Choosing
 from mcp_dualtune.training.examples import ExampleMaker
-from mcp_dualtune.training.loop import Trainer
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate
+from mcp_dualtune.training.reading import Pointing, readings
 from mcp_dualtune.training.sources import Corpus, split
 
+NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RANK, ALPHA = 16, 32
+READING_RANK, READING_ALPHA = 64, 128
 MODULES = ("query", "key", "value", "dense")
+HEAD = ("slot", "token")
 BRANCHES = 24
 """Requests per list: embedding the list is the larger part of a step."""
+READING_BRANCHES = 6
 LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
-HELD_OUT_GROUPS = 24
+HELD_OUT_GROUPS, READING_GROUPS = 24, 30
 TUNED_SHARE = 0.6
 
 
-class EncoderTrainer:
-    """Trains adapters on one encoder and writes them to `output`."""
+class ChoosingTrainer(AdapterTrainer):
+    """`route` and `select`."""
 
     def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
-        self.base, self.runs, self.output, self.device = base, runs, output, device
-        self.digest = model_digest(base)
+        super().__init__(base, runs, output, device)
         tokenizer = AutoTokenizer.from_pretrained(base)
         renderer = Renderer.for_tokenizer(tokenizer)
         self.maker, self.judge = (
@@ -50,45 +52,31 @@ class EncoderTrainer:
             )
             for held_out in (False, True)
         )
-        model = AutoModel.from_pretrained(base, add_pooling_layer=False, dtype=torch.float32)
-        self.adapted = AdaptedModel(model, MODULES, RANK, ALPHA, "sentence-transformers/all-MiniLM-L6-v2")
+        self.adapted = AdaptedModel(load_trainable(base), MODULES, RANK, ALPHA, NAME)
         self.objective = Choosing(self.adapted.model, int(tokenizer.cls_token_id))
 
-    def train(self, job: Job, start: Path | None = None) -> Manifest | None:
-        """Train one adapter from zero or from the adapter in `start`; None when it is there already."""
-        target = self.output / job.name
-        if (target / "manifest.json").exists():
-            return None
-        self.adapted.reset(start)
-        held_out = {"tuned": self.held_out(job, tuned=True), "unseen": self.held_out(job, tuned=False)}
-        self.adapted.model.eval()
-        before = self.objective.measure(held_out["tuned"], job.plan.rows)
-        trainer = Trainer(self.adapted.model, self.objective, job.plan, self.runs / job.name, device=self.device)
-        self.adapted.model.train()
+    def items(self, job: Job, at: int) -> Iterator[Any]:
+        """Groups of requests to one list."""
+        return groups(self._make(job), job.name, at)
 
-        def items(at: int) -> Iterator[Group]:
-            return groups(self.make(job), job.name, at)
+    def held_out(self, job: Job) -> Mapping[str, Sequence[Any]]:
+        """Held-out requests of tuned servers, and requests of servers that are never trained on."""
+        return {"tuned": self._held_out(job, tuned=True), "unseen": self._held_out(job, tuned=False)}
 
-        after = trainer.run(items, held_out)["tuned"]
-        manifest = Manifest(
-            stage=job.stage, server=job.server, schema_fingerprint=job.fingerprint, base_digest=self.digest, rank=RANK,
-            scores=Scores(round(before["answer"], 4), round(after["answer"], 4)), licence="Apache-2.0",
-            data=_read(items(0), trainer.step * job.plan.rows),
-        )  # fmt: skip
-        self.adapted.save(target, manifest)
-        return manifest
+    def taught(self, item: Any) -> tuple[bytes, int]:
+        """A group is a list of examples."""
+        return repr(item).encode(), len(item)
 
     def calibrate(self, job: Job) -> float:
         """Fit the temperature of a choosing adapter on held-out requests of tuned servers and on unseen servers."""
         engine = EncoderEngine(load_encoder(self.base))
-        adapter = AdapterStore([self.output / job.name], engine.digest).best(job.stage)
+        adapter = AdapterStore([self.output / job.folder], engine.digest).best(job.stage)
         if adapter is None:
-            raise ValueError(f"There is no adapter {job.name} in {self.output}.")
-        kept = [*self.held_out(job, tuned=True), *self.held_out(job, tuned=False)]
+            raise ValueError(f"There is no adapter {job.folder} in {self.output}.")
+        kept = [group for groups in self.held_out(job).values() for group in groups]
         return calibrate(engine, adapter, [example for group in kept for example in group])
 
-    def make(self, job: Job) -> Make:
-        """What a job reads."""
+    def _make(self, job: Job) -> Make:
         maker = self.maker
         general, tuned = maker.corpus.general, list(maker.corpus.tuned)
 
@@ -106,8 +94,7 @@ class EncoderTrainer:
 
         return one
 
-    def held_out(self, job: Job, *, tuned: bool) -> list[Group]:
-        """Fixed groups for measuring: held-out requests of tuned servers, or servers that are never trained on."""
+    def _held_out(self, job: Job, *, tuned: bool) -> list[Any]:
         maker = self.judge if tuned else self.maker
         servers = list(maker.corpus.tuned if tuned else maker.corpus.dev)
         pool = [*maker.corpus.tuned, *maker.corpus.general]
@@ -121,7 +108,71 @@ class EncoderTrainer:
         return [next(source) for _ in range(HELD_OUT_GROUPS)]
 
 
-def groups(make: Make, seed: str, start: int) -> Iterator[Group]:
+class ReadingTrainer(AdapterTrainer):
+    """`reading`: the values that stand on the page, for any tool."""
+
+    def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
+        super().__init__(base, runs, output, device)
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        write = partial(readings, ReadingTemplate(tokenizer))
+        self.maker, self.judge = (
+            ExampleMaker(
+                Renderer.for_tokenizer(tokenizer), CaseMaker(split(corpus, held_out=held_out)),
+                branches=READING_BRANCHES, write=write,
+            )
+            for held_out in (False, True)
+        )  # fmt: skip
+        model = load_trainable(base)
+        attach_head(model)
+        ranks = dict.fromkeys(HEAD, POINTER)
+        self.adapted = AdaptedModel(model, (*MODULES, *HEAD), READING_RANK, READING_ALPHA, NAME, ranks)
+        self.objective = Pointing(self.adapted.model)
+
+    def items(self, job: Job, at: int) -> Iterator[Any]:
+        """Groups of requests to one tool."""
+        return groups(self._make(job), job.folder, at)
+
+    def held_out(self, job: Job) -> Mapping[str, Sequence[Any]]:
+        """Held-out requests of tuned servers, and requests of servers that are never trained on."""
+        corpus = self.maker.corpus
+        makers = {"tuned": (self.judge, list(corpus.tuned)), "unseen": (self.maker, list(corpus.dev))}
+        kept = {}
+        for name, (maker, servers) in makers.items():
+            source = groups(partial(maker.arguments, targets=servers, rename=0.0), f"judge/{job.folder}/{name}", 0)
+            kept[name] = [next(source) for _ in range(READING_GROUPS)]
+        return kept
+
+    def taught(self, item: Any) -> tuple[bytes, int]:
+        """A group is a list of pages."""
+        return repr(item).encode(), len(item)
+
+    def _make(self, job: Job) -> Make:
+        maker = self.maker
+        general, tuned = maker.corpus.general, list(maker.corpus.tuned)
+
+        def one(rng: random.Random) -> Any:
+            roll = rng.random()
+            if roll < 0.37:
+                return maker.arguments(rng, tuned, rename=0.12)
+            if roll < 0.82:
+                return maker.arguments(rng, general, rename=0.3)
+            return maker.arguments_drill(rng) if roll < 0.93 else maker.arguments_public(rng)
+
+        return one
+
+
+def load_trainable(base: Path) -> Any:
+    """The encoder in float32, without dropout: with it, attention leaves its fast path and steps take twice as long."""
+    return AutoModel.from_pretrained(
+        base,
+        add_pooling_layer=False,
+        dtype=torch.float32,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def groups(make: Make, seed: str, start: int) -> Iterator[Any]:
     """Endless groups; group k depends on (seed, k) only, so the stream can start anywhere."""
     number = start
     while True:
@@ -131,13 +182,3 @@ def groups(make: Make, seed: str, start: int) -> Iterator[Group]:
             group = make(rng)
         yield group
         number += 1
-
-
-def _read(source: Iterator[Group], count: int) -> TrainingData:
-    """Digest and number of the examples in the first `count` groups: what a run of that length has read."""
-    total, examples = hashlib.sha256(), 0
-    for _, group in zip(range(count), source, strict=False):
-        for example in group:
-            total.update(repr(example).encode())
-        examples += len(group)
-    return TrainingData(total.hexdigest(), examples)

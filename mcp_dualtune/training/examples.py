@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.prompting import ChoicePrompt, Renderer
@@ -43,7 +44,8 @@ class Example:
     """All answers offered, for choices; calibration ranks them."""
 
 
-Group = list[Example]
+Group = list[Any]
+Write = Callable[[Case, ToolSpec], Sequence[Any]]
 Maker = Callable[[random.Random], Group]
 
 
@@ -57,9 +59,13 @@ class ExampleMaker:
         *,
         branches: int = BRANCHES,
         listed_tools: int = LISTED_TOOLS,
+        write: Write | None = None,
     ) -> None:
-        """`branches` requests for each tool list; routing shows at most `listed_tools` of a server's tools."""
-        self.branches, self.listed_tools = branches, listed_tools
+        """`branches` requests for each tool list; routing shows at most `listed_tools` of a server's tools.
+
+        `write` makes the examples of arguments from a case and its tool; by default they are prompts with answers.
+        """
+        self.branches, self.listed_tools, self.write = branches, listed_tools, write or self._written
         self.renderer = renderer
         self.cases = cases
         corpus = cases.corpus
@@ -249,7 +255,7 @@ class ExampleMaker:
                 tool = reordered_parameters(tool, random.Random(seed))
             if terse:
                 tool = terse_tool(tool, random.Random(seed))
-            group += self._written(case, tool)
+            group += self.write(case, tool)
         return group
 
     def _written(self, case: Case, tool: ToolSpec) -> list[Example]:

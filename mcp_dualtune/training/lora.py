@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from mcp_dualtune.training.loop import Plan
 from mcp_dualtune.types import AdapterRef, Stage
 
 WEIGHTS = "adapter_model.safetensors"
+HEAD_STD = 0.05
 TEMPERATURES = tuple(0.25 * 1.06**step for step in range(60))
 
 Make = Callable[[random.Random], Sequence[Any]]
@@ -38,19 +39,44 @@ class Job:
     server: str | None = None
     tool: str | None = None
     fingerprint: str | None = None
+    place: str | None = None
+    """Its folder, where that is not the stage's own (two models may have adapters for one stage)."""
 
     @property
     def name(self) -> str:
         """`route`, `arguments/filesystem/move_file`."""
         return "/".join(part for part in (self.stage, self.server, self.tool) if part)
 
+    @property
+    def folder(self) -> str:
+        """Where it is kept, below the folder of all adapters."""
+        return self.place or self.name
+
 
 class AdaptedModel:
     """A base model with one set of LoRA matrices that is reset between adapters."""
 
-    def __init__(self, base: Any, modules: Sequence[str], rank: int, alpha: int, name: str) -> None:
+    def __init__(
+        self,
+        base: Any,
+        modules: Sequence[str],
+        rank: int,
+        alpha: int,
+        name: str,
+        heads: Mapping[str, int] | None = None,
+    ) -> None:
+        """`heads` are modules among `modules` whose own weights are zero, with the ranks they get."""
         torch.manual_seed(0)
-        self.model: Any = get_peft_model(base, LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(modules)))
+        self.rank = rank
+        ranks = dict(heads or {})
+        config = LoraConfig(
+            r=rank, lora_alpha=alpha, target_modules=list(modules), rank_pattern=ranks, alpha_pattern=ranks
+        )
+        self.model: Any = get_peft_model(base, config)
+        for parameter_name, parameter in self.model.named_parameters():
+            # Where two zero layers meet in a product, no gradient would ever flow.
+            if parameter_name.endswith(tuple(f"{head}.lora_B.default.weight" for head in ranks)):
+                torch.nn.init.normal_(parameter, std=HEAD_STD)
         # PEFT would write the folder of this machine; the manifest's digest is what binds an adapter to its base.
         self.model.peft_config["default"].base_model_name_or_path = name
         self._start = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}

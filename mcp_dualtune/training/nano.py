@@ -19,9 +19,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from mcp_dualtune.models import encoder_folder
 from mcp_dualtune.prompting import Renderer
-from mcp_dualtune.training.adapters import ROW_LENGTH, AdapterTrainer
+from mcp_dualtune.training.adapters import ROW_LENGTH, WritingTrainer
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.encoder_adapters import EncoderTrainer
+from mcp_dualtune.training.encoder_adapters import ChoosingTrainer, ReadingTrainer
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Plan, Trainer, Writing
 from mcp_dualtune.training.lora import Job, Make
@@ -36,6 +36,7 @@ HELD_OUT_ROWS = 24
 BASE = Plan(steps=6000, rows=12, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
 SELECT = Plan(steps=300, rows=3, other_rate=1e-3, warmup=10, decay=0.8, measure_every=100, save_every=50)
 ROUTE = replace(SELECT, steps=200)
+READING = Plan(steps=1400, rows=8, other_rate=1e-3, warmup=30, decay=0.6, measure_every=100, save_every=50)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
 TOOL = Plan(steps=30, rows=6, other_rate=3e-3, warmup=3, decay=0.8, measure_every=200, save_every=200)
 SPECIALISED = {
@@ -116,13 +117,16 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
         plan = BASE if minutes is None else replace(BASE, minutes=minutes)
         model = train_base(corpus, vocabulary, runs, plan=plan, encoder=encoder)
         shutil.copytree(model, output, dirs_exist_ok=True)
-    choosing = EncoderTrainer(encoder, corpus, runs, output, pick_device())
+    choosing = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
     # Routing starts from what choosing a tool has taught.
     for job, start in ((Job("select", SELECT), None), (Job("route", ROUTE), output / "select")):
         if (manifest := choosing.train(job, start)) is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
             say(f"{job.name}: temperature {choosing.calibrate(job):.2f}")
-    filling = AdapterTrainer(output, corpus, runs, output, pick_device())
+    job = Job("arguments", READING, place="reading")
+    if (manifest := ReadingTrainer(encoder, corpus, runs, output, pick_device()).train(job)) is not None:
+        say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+    filling = WritingTrainer(output, corpus, runs, output, pick_device())
     for job in argument_jobs(corpus):
         if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")

@@ -14,9 +14,10 @@ from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.errors import Cancelled, CatalogError, ConfigError, EngineError, PromptTooLong
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.reading import Readings
 from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting import Renderer
-from mcp_dualtune.types import AdapterRef, Decision, HistoryItem, Provenance, Request, ToolCall
+from mcp_dualtune.types import AdapterRef, Decision, HistoryItem, Provenance, Request, ToolCall, ToolSpec
 from tests.naming_engine import NamingEngine, tool
 
 TEXT = {"type": "string", "description": "The file to read. Must exist."}
@@ -127,6 +128,76 @@ def test_finish_is_offered_only_after_a_step(engine: NamingEngine, decide: Decid
     assert decide("which folders", history=(done,)).outcome == "finish"
     assert decide("which folders").outcome == "call"
     assert "finish" in engine.offered[1] and "finish" not in engine.offered[3]
+
+
+DONE = HistoryItem(ToolCall("files", "read", {"path": "a.md"}), "some text")
+
+
+@pytest.mark.parametrize(
+    ("next_best", "outcome", "chosen"), [({"finish": 0.2}, "finish", None), ({"roots": 0.2}, "call", "roots")]
+)
+def test_a_call_that_was_made_already_gives_way_to_the_next_option(
+    engine: NamingEngine, decide: Decide, next_best: dict[str, float], outcome: str, chosen: str | None
+) -> None:
+    engine.choices = [{"files": 1.0}, {"read": 0.75, **next_best}]
+    engine.answers = ['{"path": " a.md", "head":<|skip|>}']
+    made = decide("read a.md", history=(DONE,))
+    assert (made.outcome, made.tool) == (outcome, chosen)
+    assert made.confidence == pytest.approx(0.2 / 0.25)
+
+
+def test_the_same_tool_may_be_called_with_other_arguments(engine: NamingEngine, decide: Decide) -> None:
+    engine.choices = [{"files": 1.0}, {"read": 0.75, "finish": 0.2}]
+    engine.answers = ['{"path": " b.md", "head":<|skip|>}']
+    made = decide("read a.md and b.md", history=(DONE,))
+    assert (made.outcome, made.arguments) == ("call", {"path": "b.md"})
+
+
+def test_a_repeated_question_is_still_asked(engine: NamingEngine, decide: Decide) -> None:
+    empty = HistoryItem(ToolCall("files", "read", {}), "path is missing")
+    engine.choices = [{"files": 1.0}, {"read": 0.75}]
+    engine.answers = ['{"path":<|ask|>, "head":<|skip|>}']
+    assert decide("read it", history=(empty,)).outcome == "ask"
+
+
+class Reads:
+    """A reader that has found what a test says."""
+
+    def __init__(self, **found: Any) -> None:
+        self.found = Readings(AdapterRef("arguments", Path(), ""), **found)
+        self.asked: list[list[str]] = []
+
+    def read(self, request: Request, shown: ToolSpec, names: list[str], facts: Any, cancel: Event) -> Readings:
+        self.asked.append(names)
+        return self.found
+
+
+def reading(engine: NamingEngine, reader: Any) -> Decision:
+    engine.choices = [{"files": 1.0}, {"read": 1.0}]
+    pipeline = Pipeline(Seat.of(engine, AdapterStore((), engine.digest)), reader=reader)
+    return pipeline.decide(Request("the first lines of notes/a.md"), CATALOG, Event())
+
+
+def test_what_is_read_needs_no_writing(engine: NamingEngine) -> None:
+    reader = Reads(arguments={"path": "notes/a.md"}, absent=["head"], probability=0.7)
+    made = reading(engine, reader)
+    assert (made.outcome, made.arguments, made.confidence) == ("call", {"path": "notes/a.md"}, pytest.approx(0.7))
+    assert made.stages[2].adapter == "arguments"
+    assert reader.asked == [["path", "head"]]
+
+
+def test_what_is_not_read_is_written(engine: NamingEngine) -> None:
+    engine.answers = ['{"head": 3}']
+    engine.token_probabilities = (0.5,)
+    made = reading(engine, Reads(arguments={"path": "notes/a.md"}, probability=0.7))
+    assert (made.arguments, made.confidence) == ({"path": "notes/a.md", "head": 3}, pytest.approx(0.35))
+    assert made.stages[2].adapter == "arguments + base"
+    assert "notes/a.md" in engine.prompts[-1] and "path" not in engine.prompts[-1].split("notes/a.md")[0]
+
+
+def test_what_is_absent_is_asked_for_only_where_it_is_required(engine: NamingEngine) -> None:
+    made = reading(engine, Reads(absent=["path", "head"], probability=0.9))
+    assert (made.outcome, made.missing, made.arguments) == ("ask", ("path",), {})
 
 
 def test_tool_without_parameters_skips_the_third_stage(engine: NamingEngine, decide: Decide) -> None:

@@ -82,6 +82,7 @@ def test_serving_gives_the_scores_of_training(trained: tuple[Any, ...], folder: 
     *_, target, kept, objective = trained
     engine = EncoderEngine(load_encoder(folder, "float32", threads=1))
     adapter = adapter_ref(target, "select")
+    objective.model.eval()
     with torch.no_grad():
         scored = objective.scores(kept)
     examples = [example for group in kept for example in group]

@@ -1,0 +1,328 @@
+"""Reading values off the page: what an encoder is shown of a tool and a request, and what its scores mean.
+
+    [CLS] tool: description [SEP]
+    [MASK] parameter (type, required): description | option | option        for each slot
+    [SEP] request [SEP] fact: value [SEP] ... earlier call: its result [SEP] ...
+
+A slot is a place for plain values: a parameter, the items of a list, or a property of (a list of) objects. Its [MASK]
+stands for it. The encoder says of every slot whether its value is absent, on the page or given in other words, and on
+the page where values begin and end. Values stand in the request, the context, a result, or among the slot's options.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from mcp_dualtune.prompting.numerals import NUMBER, number_of
+from mcp_dualtune.prompting.schema_text import literal_text, one_line
+from mcp_dualtune.prompting.templates.pairs import spaced
+from mcp_dualtune.types import JSON, Request, ToolSpec
+
+Tokens = tuple[int, ...]
+Span = tuple[int, int]
+"""First and last token of a value."""
+
+ABSENT, GIVEN, ELSEWHERE = range(3)
+"""States of a slot: no value, a value on the page, a value in other words (or of a kind that cannot be read)."""
+TOOL_TOKENS, SLOT_TOKENS, OPTION_TOKENS = 24, 24, 8
+SLOTS_TOKENS = 224
+"""Slots are shown on one page up to this length; a tool with more gets several pages."""
+FACT_TOKENS, CALL_TOKENS, HISTORY_ITEMS = 24, 24, 2
+PAGE_TOKENS = 512
+OPTIONS = 16
+"""Longer lists of options are left to the decoder."""
+NESTED = 8
+"""Objects with more properties are left to the decoder."""
+INSIDE = re.compile(r"[\w.\-/\\~%+*:@&^?!=#]")
+"""Characters that hold a word together from within: a value does not begin after one, nor end before one,"""
+BEFORE = re.compile(r"(?:^|[\s(\[\"'`])[@#]$|[=#]$")
+"""unless it is a mark before a name (`@ana`, `--head=5`), or"""
+AFTER = re.compile(r"[.:!?]+(?:[\s)\]\"'`,;]|$)")
+"""a mark that ends a sentence."""
+SCALARS = ("string", "integer", "number", "boolean")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for plain values in a tool's arguments."""
+
+    path: tuple[str, ...]
+    """Names of properties from the outside in; `[]` for the items of a list."""
+    schema: Mapping[str, JSON]
+    required: bool
+
+    @property
+    def many(self) -> bool:
+        """Whether it takes several values."""
+        return "[]" in self.path
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text that values are read from."""
+
+    text: str
+    value: JSON = None
+    """What an option stands for."""
+    slot: int | None = None
+    """The slot that this is an option of."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the encoder is shown, and where the slots and values are on it."""
+
+    tokens: Tokens
+    slots: tuple[Slot, ...]
+    marks: tuple[int, ...]
+    """The token that stands for each slot."""
+    places: tuple[tuple[int, int, int] | None, ...]
+    """By token: (source, first character, end); None where no value can stand."""
+    sources: tuple[Source, ...]
+
+    def begins(self, slot: int) -> list[bool]:
+        """By token: whether a value of `slot` may begin there."""
+        return [place is not None and place[1] in self._borders(slot, place[0])[0] for place in self.places]
+
+    def finishes(self, slot: int) -> list[bool]:
+        """By token: whether a value of `slot` may end there."""
+        return [place is not None and place[2] in self._borders(slot, place[0])[1] for place in self.places]
+
+    def _borders(self, slot: int, source: int) -> tuple[frozenset[int], frozenset[int]]:
+        """Characters of a source where a value of `slot` may begin, and where it may end."""
+        kind, shown = self.slots[slot].schema.get("type"), self.sources[source]
+        chosen = kind == "boolean" or "enum" in self.slots[slot].schema
+        if shown.slot is None and not chosen:
+            return borders(shown.text, numbers=kind in ("integer", "number"))
+        return (frozenset({0}), frozenset({len(shown.text)})) if shown.slot == slot else (frozenset(), frozenset())
+
+    def value(self, slot: int, span: Span) -> JSON:
+        """What stands at `span`; None where it is no value of the slot's type."""
+        first, last = self.places[span[0]], self.places[span[1]]
+        if first is None or last is None or first[0] != last[0] or span[1] < span[0]:
+            return None
+        source, (starts, ends) = self.sources[first[0]], self._borders(slot, first[0])
+        if first[1] not in starts or last[2] not in ends:
+            return None
+        return source.value if source.slot == slot else typed(source.text[first[1] : last[2]], self.slots[slot].schema)
+
+    def find(self, slot: int, value: JSON) -> list[Span]:
+        """Every place where `value` stands; its option alone where there is one."""
+        for number, source in enumerate(self.sources):
+            if source.slot == slot and source.value == value and type(source.value) is type(value):
+                return [span] if (span := self._cover(number, 0, len(source.text))) else []
+        found = []
+        for number, source in enumerate(self.sources):
+            for place in _places(value, source.text) if source.slot is None else ():
+                span = self._cover(number, *place)
+                if span is not None and self.value(slot, span) == value:
+                    found.append(span)
+        return found
+
+    def _cover(self, source: int, start: int, end: int) -> Span | None:
+        """The tokens from character `start` to `end` of a source, where both are token borders."""
+        first = next((t for t, p in enumerate(self.places) if p and p[0] == source and p[1] == start), None)
+        last = next((t for t, p in enumerate(self.places) if p and p[0] == source and p[2] == end), None)
+        return None if first is None or last is None else (first, last)
+
+
+class ReadingTemplate:
+    """Writes pages for one encoder's tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.start, self.end = int(tokenizer.cls_token_id), int(tokenizer.sep_token_id)
+        self.mark = int(tokenizer.mask_token_id)
+        self._parts: dict[str, tuple[Tokens, tuple[Span, ...]]] = {}
+
+    def pages(
+        self,
+        request: Request,
+        tool: ToolSpec,
+        slots: Sequence[Slot],
+        facts: Mapping[str, str],
+        limit: int = PAGE_TOKENS,
+    ) -> list[Page]:
+        """The pages for `slots` of `tool`, at most `limit` tokens each; empty where the request does not fit."""
+        made: list[Page] = []
+        waiting = list(slots)
+        while waiting:
+            draft = _Draft(self)
+            draft.text(f"{spaced(tool.name)}: {one_line(tool.description)}", TOOL_TOKENS)
+            draft.special(self.end)
+            begun = len(draft.tokens)
+            while waiting and draft.slot(waiting[0], begun + SLOTS_TOKENS):
+                waiting.pop(0)
+            draft.special(self.end)
+            if not draft.source(Source(request.text), limit - len(draft.tokens) - 1):
+                return []
+            draft.special(self.end)
+            for fact, value in facts.items():
+                if len(draft.tokens) + 2 * FACT_TOKENS < limit:
+                    draft.text(f"{spaced(fact)}: ", FACT_TOKENS)
+                    draft.source(Source(value), FACT_TOKENS)
+                    draft.special(self.end)
+            for item in reversed(request.history[-HISTORY_ITEMS:]):
+                if len(draft.tokens) + 2 * CALL_TOKENS < limit:
+                    draft.text(f"{spaced(item.call.tool)}: ", CALL_TOKENS)
+                    draft.source(Source(item.result[:2000]), limit - len(draft.tokens) - 1)
+                    draft.special(self.end)
+            made.append(draft.page())
+        return made
+
+    def encode(self, text: str) -> tuple[Tokens, tuple[Span, ...]]:
+        """Tokens of plain text and the characters each covers."""
+        found = self._parts.get(text)
+        if found is None:
+            encoded = self._tokenizer(
+                text, add_special_tokens=False, return_offsets_mapping=True, split_special_tokens=True,
+                return_token_type_ids=False, return_attention_mask=False, verbose=False,
+            )  # fmt: skip
+            found = tuple(encoded["input_ids"]), tuple(encoded["offset_mapping"])
+            if len(self._parts) >= 20_000:  # bounds memory in a long training run
+                self._parts.clear()
+            self._parts[text] = found
+        return found
+
+
+class _Draft:
+    """A page while it is written."""
+
+    def __init__(self, template: ReadingTemplate) -> None:
+        self._template = template
+        self.tokens: list[int] = []
+        self._places: list[tuple[int, int, int] | None] = []
+        self._sources: list[Source] = []
+        self._slots: list[Slot] = []
+        self._marks: list[int] = []
+        self.special(template.start)
+
+    def page(self) -> Page:
+        return Page(
+            tuple(self.tokens), tuple(self._slots), tuple(self._marks), tuple(self._places), tuple(self._sources)
+        )
+
+    def special(self, token: int) -> None:
+        self.tokens.append(token)
+        self._places.append(None)
+
+    def text(self, text: str, limit: int) -> None:
+        tokens = self._template.encode(text)[0][:limit]
+        self.tokens += tokens
+        self._places += [None] * len(tokens)
+
+    def source(self, source: Source, limit: int) -> bool:
+        """Whether all of it was written."""
+        tokens, spans = self._template.encode(source.text)
+        limit = max(limit, 0)
+        self.tokens += tokens[:limit]
+        self._places += [(len(self._sources), start, end) for start, end in spans[:limit]]
+        self._sources.append(source)
+        return len(tokens) <= limit
+
+    def slot(self, slot: Slot, limit: int) -> bool:
+        """Write one slot, unless it would end beyond `limit`; the first one is always written."""
+        kind = "list of " if slot.many else ""
+        kind += str(slot.schema.get("type") or "string") + (", required" if slot.required else "")
+        about = slot.schema.get("description")
+        name = " ".join(spaced(part) for part in slot.path if part != "[]")
+        options = [(literal_text(option), option) for option in _options(slot.schema)]
+        longest = 1 + SLOT_TOKENS + len(options) * (1 + OPTION_TOKENS)
+        if self._slots and len(self.tokens) + longest > limit:
+            return False
+        self._marks.append(len(self.tokens))
+        self.special(self._template.mark)
+        self.text(f"{name} ({kind}): {one_line(about if isinstance(about, str) else '')}", SLOT_TOKENS)
+        for text, option in options:
+            self.text("|", 1)
+            self.source(Source(text, option, len(self._slots)), OPTION_TOKENS)
+        self._slots.append(slot)
+        return True
+
+
+def slots_of(schema: Mapping[str, JSON], name: str) -> list[Slot]:
+    """The slots of the property `name`; empty when its values cannot all be read."""
+    required = name in (schema.get("required") or ())
+    return _slots((name,), (schema.get("properties") or {}).get(name), required, "") or []
+
+
+def _slots(path: tuple[str, ...], schema: JSON, required: bool, about: str) -> list[Slot] | None:
+    part = opened(schema)
+    described = part.get("description")
+    about = described if isinstance(described, str) and described else about
+    if part.get("type") == "array":
+        return None if path.count("[]") == 2 else _slots((*path, "[]"), part.get("items"), required, about)
+    properties = part.get("properties")
+    if part.get("type") == "object" and isinstance(properties, Mapping) and 0 < len(properties) <= NESTED:
+        inner = part.get("required") or ()
+        found = [_slots((*path, name), one, required and name in inner, about) for name, one in properties.items()]
+        return None if None in found else [slot for slots in found for slot in slots or ()]
+    options = part.get("enum")
+    readable = len(options) <= OPTIONS if isinstance(options, list) else part.get("type") in SCALARS
+    return [Slot(path, {**part, "description": about}, required)] if readable else None
+
+
+def values_of(slot: Slot, arguments: Mapping[str, JSON]) -> list[JSON]:
+    """The values that `arguments` have for `slot`, in order."""
+    found: list[JSON] = [arguments]
+    for name in slot.path:
+        if name == "[]":
+            found = [item for one in found if isinstance(one, list) for item in one]
+        else:
+            found = [one[name] for one in found if isinstance(one, Mapping) and name in one]
+    return found
+
+
+def opened(schema: JSON) -> Mapping[str, JSON]:
+    """The one option of a union with `null`, or the schema itself."""
+    if not isinstance(schema, Mapping):
+        return {}
+    for keyword in ("anyOf", "oneOf"):
+        if isinstance(schema.get(keyword), list):
+            options = [o for o in schema[keyword] if isinstance(o, Mapping) and o.get("type") != "null"]
+            return {**schema, keyword: None, **options[0]} if len(options) == 1 else {}
+    kind = schema.get("type")
+    if isinstance(kind, list):
+        kinds = [one for one in kind if one != "null"]
+        return {**schema, "type": kinds[0]} if len(kinds) == 1 else {}
+    return schema
+
+
+def typed(text: str, schema: Mapping[str, JSON]) -> JSON:
+    """`text` as a value of the schema's type; None where it is none."""
+    kind = schema.get("type")
+    if kind == "string":
+        return text.strip() or None
+    number = number_of(text)
+    return None if kind == "integer" and not isinstance(number, int) else number
+
+
+def _options(schema: Mapping[str, JSON]) -> Iterator[JSON]:
+    if isinstance(schema.get("enum"), list):
+        yield from schema["enum"]
+    elif schema.get("type") == "boolean":
+        yield from (True, False)
+
+
+def _places(value: JSON, text: str) -> Iterator[tuple[int, int]]:
+    """Where `value` may stand in `text`, as characters."""
+    if isinstance(value, str):
+        yield from (place.span() for place in re.finditer(re.escape(value), text) if value)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield from (place.span() for place in NUMBER.finditer(text) if number_of(place[0]) == value)
+
+
+@lru_cache(maxsize=4096)
+def borders(text: str, *, numbers: bool) -> tuple[frozenset[int], frozenset[int]]:
+    """Where values may begin in `text`, and where they may end: at its words (paths and addresses are one), or at its
+    numbers."""
+    if numbers:
+        found = [place.span() for place in NUMBER.finditer(text)]
+        return frozenset(start for start, _ in found), frozenset(end for _, end in found)
+    starts = {at for at in range(len(text)) if not INSIDE.match(text[at - 1 : at]) or BEFORE.search(text[:at][-2:])}
+    ends = {at for at in range(1, len(text) + 1) if not INSIDE.match(text[at:]) or AFTER.match(text[at:])}
+    return frozenset(starts), frozenset(ends)

@@ -1,0 +1,138 @@
+"""What the reading adapter learns: of every slot, whether and where its values stand on the page.
+
+The same cases as for writing arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from mcp_dualtune.engine.reading import FAR, Scores, point
+from mcp_dualtune.pipeline.places import zone_facts
+from mcp_dualtune.pipeline.reading import found_values
+from mcp_dualtune.prompting.reading import (
+    ABSENT,
+    ELSEWHERE,
+    GIVEN,
+    Page,
+    ReadingTemplate,
+    Span,
+    slots_of,
+    values_of,
+)
+from mcp_dualtune.training.records import Case
+from mcp_dualtune.types import JSON, Request, ToolSpec
+
+BATCH_TOKENS = 4096
+LEARNT_TOKENS = 288
+"""Longest page that is learnt from: earlier results are cut to fit."""
+COUNT_WEIGHT = 4.0
+"""Weight of saying where each of several values begins, against saying where a value may begin."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is right for one slot."""
+
+    state: int
+    values: tuple[JSON, ...] = ()
+    spans: tuple[tuple[Span, ...], ...] = ()
+    """For each value, everywhere it stands."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One page and what is right for each of its slots."""
+
+    page: Page
+    targets: tuple[Target, ...]
+
+
+def readings(template: ReadingTemplate, case: Case, tool: ToolSpec) -> list[Reading]:
+    """What one case teaches; nothing where the request is too long for a page."""
+    facts = {**case.context, **zone_facts(case.query, tool.input_schema)}
+    names = [name for name in tool.input_schema.get("properties") or {} if name not in case.fixed]
+    slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
+    pages = template.pages(Request(case.query, case.history), tool, slots, facts, LEARNT_TOKENS)
+    arguments = case.arguments or {}
+    return [
+        Reading(page, tuple(_target(page, at, values_of(slot, arguments)) for at, slot in enumerate(page.slots)))
+        for page in pages
+    ]
+
+
+def _target(page: Page, slot: int, values: Sequence[JSON]) -> Target:
+    if not values:
+        return Target(ABSENT)
+    spans = tuple(tuple(page.find(slot, value)) for value in values)
+    return Target(GIVEN, tuple(values), spans) if all(spans) else Target(ELSEWHERE, tuple(values))
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Pointing at values."""
+
+    model: Any
+
+    def loss(self, items: Sequence[Sequence[Reading]]) -> torch.Tensor:
+        """Mean over slots: cross-entropy of the state, and of begin and end of what is given."""
+        losses = [
+            slot_loss(reading.page, scores, slot, target)
+            for scores, reading in self._scored(items)
+            for slot, target in enumerate(reading.targets)
+        ]
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def measure(self, items: Sequence[Sequence[Reading]], size: int) -> dict[str, float]:
+        """Loss, and the share of slots read right (`answer`), of those that are given (`given`), and of whole pages."""
+        losses, right, given, whole = [], [], [], []
+        for start in range(0, len(items), size):
+            for scores, reading in self._scored(items[start : start + size]):
+                found = found_values(reading.page, scores.pointers())
+                hits = []
+                for slot, (target, one) in enumerate(zip(reading.targets, found, strict=True)):
+                    losses.append(float(slot_loss(reading.page, scores, slot, target)))
+                    hits.append(one.state == target.state and (target.state != GIVEN or one.values == target.values))
+                    if target.state == GIVEN:
+                        given.append(hits[-1])
+                right += hits
+                whole.append(all(hits))
+        kinds: dict[str, Sequence[float]] = {"loss": losses, "answer": right, "given": given, "page": whole}
+        return {name: sum(rows) / max(len(rows), 1) for name, rows in kinds.items()}
+
+    def _scored(self, items: Sequence[Sequence[Reading]]) -> Iterator[tuple[Scores, Reading]]:
+        flat = sorted((reading for item in items for reading in item), key=lambda reading: len(reading.page.tokens))
+        batch: list[Reading] = []
+        for reading in [*flat, None]:
+            if batch and (reading is None or len(reading.page.tokens) * (len(batch) + 1) > BATCH_TOKENS):
+                yield from zip(point(self.model, [one.page for one in batch]), batch, strict=True)
+                batch = []
+            if reading is not None:
+                batch.append(reading)
+
+
+def slot_loss(page: Page, scores: Scores, slot: int, target: Target) -> torch.Tensor:
+    """Loss of one slot: its state, and for given values the likelihood of any place where each stands."""
+    state = functional.cross_entropy(scores.states[slot][None], torch.tensor([target.state]))
+    if target.state != GIVEN:
+        return state
+    starts, ends = scores.starts[slot], scores.ends[slot]
+    start, end = torch.log_softmax(starts, -1), torch.log_softmax(ends, -1)
+    parts = [
+        torch.logsumexp(start[[s for s, _ in spans]], 0) + torch.logsumexp(end[[e for _, e in spans]], 0)
+        for spans in target.spans
+    ]
+    loss = state - torch.stack(parts).mean()
+    if not page.slots[slot].many:
+        return loss
+    begun = torch.zeros_like(starts)
+    begun[[s for spans in target.spans for s, _ in spans]] = 1.0
+    allowed = starts > FAR / 2
+    logits = (starts + scores.bias[slot])[allowed]
+    return loss + COUNT_WEIGHT * functional.binary_cross_entropy_with_logits(logits, begun[allowed])
