@@ -14,10 +14,9 @@ from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.errors import Cancelled, CatalogError, ConfigError, EngineError, PromptTooLong
 from mcp_dualtune.pipeline.decide import Pipeline
-from mcp_dualtune.pipeline.reading import Readings
 from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting import Renderer
-from mcp_dualtune.types import AdapterRef, Decision, HistoryItem, Provenance, Request, ToolCall, ToolSpec
+from mcp_dualtune.types import AdapterRef, Decision, HistoryItem, Provenance, Request, ToolCall
 from tests.naming_engine import NamingEngine, tool
 
 TEXT = {"type": "string", "description": "The file to read. Must exist."}
@@ -158,46 +157,6 @@ def test_a_repeated_question_is_still_asked(engine: NamingEngine, decide: Decide
     engine.choices = [{"files": 1.0}, {"read": 0.75}]
     engine.answers = ['{"path":<|ask|>, "head":<|skip|>}']
     assert decide("read it", history=(empty,)).outcome == "ask"
-
-
-class Reads:
-    """A reader that has found what a test says."""
-
-    def __init__(self, **found: Any) -> None:
-        self.found = Readings(AdapterRef("arguments", Path(), ""), **found)
-        self.asked: list[list[str]] = []
-
-    def read(self, request: Request, shown: ToolSpec, names: list[str], facts: Any, cancel: Event) -> Readings:
-        self.asked.append(names)
-        return self.found
-
-
-def reading(engine: NamingEngine, reader: Any) -> Decision:
-    engine.choices = [{"files": 1.0}, {"read": 1.0}]
-    pipeline = Pipeline(Seat.of(engine, AdapterStore((), engine.digest)), reader=reader)
-    return pipeline.decide(Request("the first lines of notes/a.md"), CATALOG, Event())
-
-
-def test_what_is_read_needs_no_writing(engine: NamingEngine) -> None:
-    reader = Reads(arguments={"path": "notes/a.md"}, absent=["head"], probability=0.7)
-    made = reading(engine, reader)
-    assert (made.outcome, made.arguments, made.confidence) == ("call", {"path": "notes/a.md"}, pytest.approx(0.7))
-    assert made.stages[2].adapter == "arguments"
-    assert reader.asked == [["path", "head"]]
-
-
-def test_what_is_not_read_is_written(engine: NamingEngine) -> None:
-    engine.answers = ['{"head": 3}']
-    engine.token_probabilities = (0.5,)
-    made = reading(engine, Reads(arguments={"path": "notes/a.md"}, probability=0.7))
-    assert (made.arguments, made.confidence) == ({"path": "notes/a.md", "head": 3}, pytest.approx(0.35))
-    assert made.stages[2].adapter == "arguments + base"
-    assert "notes/a.md" in engine.prompts[-1] and "path" not in engine.prompts[-1].split("notes/a.md")[0]
-
-
-def test_what_is_absent_is_asked_for_only_where_it_is_required(engine: NamingEngine) -> None:
-    made = reading(engine, Reads(absent=["path", "head"], probability=0.9))
-    assert (made.outcome, made.missing, made.arguments) == ("ask", ("path",), {})
 
 
 def test_tool_without_parameters_skips_the_third_stage(engine: NamingEngine, decide: Decide) -> None:
