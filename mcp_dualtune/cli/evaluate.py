@@ -142,6 +142,7 @@ def _show(screen: Screen, score: Score, setting: Setting) -> None:
         report.group_rows("kind", score.by_kind),
         report.group_rows("server", score.by_server),
         report.refusal_rows(score),
+        report.reliability_rows(score),
         report.outcome_rows(score),
     )
     for titles, rows in tables:

@@ -105,8 +105,8 @@ class Pointers:
     """[S, 3]: probability of absent, given, elsewhere."""
     starts: list[list[float]]
     """[S, T]: natural log of the probability that the value begins at a token."""
-    ends: list[list[float]]
-    """[S, T]: the same for where it ends."""
+    ends: list[dict[int, list[float]]]
+    """[S]: for its likeliest first tokens, [T]: the same for where a value ends that begins there."""
     begun: list[list[float]]
     """[S, T]: probability that one of several values begins at a token."""
 

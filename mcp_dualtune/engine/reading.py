@@ -22,6 +22,8 @@ POINTER = 64
 STATES = 3
 FAR = -1e4
 """Score of a token where no value can stand."""
+NEAR = 8
+"""First tokens of a value that are looked at."""
 
 
 class ReadingHead(nn.Module):
@@ -30,7 +32,9 @@ class ReadingHead(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.slot = nn.Linear(width, 2 * POINTER + 1 + STATES, bias=False)
-        self.token = nn.Linear(width, 2 * POINTER, bias=False)
+        """What begins, what ends, how readily one of several begins, and the state."""
+        self.token = nn.Linear(width, 3 * POINTER, bias=False)
+        """As a first token, as a last token, and what a first token says of the last."""
         nn.init.zeros_(self.slot.weight)
         nn.init.zeros_(self.token.weight)
 
@@ -43,19 +47,31 @@ class Scores:
     """[S, 3]: absent, given, elsewhere."""
     starts: torch.Tensor
     """[S, T]: where a value begins."""
-    ends: torch.Tensor
-    """[S, T]: where a value ends."""
     bias: torch.Tensor
     """[S]: a token begins one of several values with probability sigmoid(start + bias)."""
+    ending: torch.Tensor
+    """[S, POINTER]: what the last token of a slot's value is like."""
+    origins: torch.Tensor
+    """[T, POINTER]: what the last token of a value that begins here is like."""
+    keys: torch.Tensor
+    """[T, POINTER]: what a token is like as the last one."""
+    finishes: torch.Tensor
+    """[S, T]: whether a value may end there."""
+
+    def ends(self, slot: int, starts: torch.Tensor) -> torch.Tensor:
+        """[K, T]: where the value of `slot` ends that begins at each of `starts` [K]."""
+        scores = (self.ending[slot] + self.origins[starts]) @ self.keys.T / POINTER**0.5
+        later = torch.arange(len(self.keys), device=starts.device) >= starts[:, None]
+        return scores.masked_fill(~(self.finishes[slot] & later), FAR)
 
     def pointers(self) -> Pointers:
         """The same as probabilities."""
-        return Pointers(
-            self.states.softmax(-1).tolist(),
-            self.starts.log_softmax(-1).tolist(),
-            self.ends.log_softmax(-1).tolist(),
-            torch.sigmoid(self.starts + self.bias[:, None]).tolist(),
-        )
+        begun = torch.sigmoid(self.starts + self.bias[:, None])
+        found = []
+        for slot, row in enumerate(self.starts):
+            likely = torch.cat([row.topk(min(NEAR, len(row))).indices, (begun[slot] > 0.5).nonzero()[:, 0]]).unique()
+            found.append(dict(zip(likely.tolist(), self.ends(slot, likely).log_softmax(-1).tolist(), strict=True)))
+        return Pointers(self.states.softmax(-1).tolist(), self.starts.log_softmax(-1).tolist(), found, begun.tolist())
 
 
 def attach_head(model: Any) -> None:
@@ -63,24 +79,30 @@ def attach_head(model: Any) -> None:
     model.reading = ReadingHead(model.config.hidden_size).to(model.device, model.dtype)
 
 
-def point(model: Any, pages: Sequence[Pointable]) -> list[Scores]:
-    """Scores of every page, in float32, from one forward pass; `model` may be wrapped for training."""
-    longest = max(len(page.tokens) for page in pages)
+def point(model: Any, pages: Sequence[Pointable], shape: tuple[int, int] | None = None) -> list[Scores]:
+    """Scores of every page, in float32, from one forward pass; `model` may be wrapped for training.
+
+    `shape` is that of the pass (pages, tokens), where it should be larger than the pages need.
+    """
+    rows, longest = shape or (len(pages), max(len(page.tokens) for page in pages))
     device = model.device
-    ids = torch.tensor([[*page.tokens, *[0] * (longest - len(page.tokens))] for page in pages], device=device)
-    lengths = torch.tensor([len(page.tokens) for page in pages], device=device)
-    mask = torch.arange(longest, device=device)[None] < lengths[:, None]
-    hidden = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    ids = torch.zeros(rows, longest, dtype=torch.long)
+    mask = torch.zeros(rows, longest, dtype=torch.long)
+    mask[:, 0] = 1  # a row of nothing still has a first token to look at
+    for row, page in enumerate(pages):
+        ids[row, : len(page.tokens)] = torch.tensor(page.tokens)
+        mask[row, : len(page.tokens)] = 1
+    hidden = model(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
     tokens = model.reading.token(hidden).float()
     found = []
     for row, page in enumerate(pages):
         slots = model.reading.slot(hidden[row, list(page.marks)]).float()
-        begin, end, bias, states = slots.split((POINTER, POINTER, 1, STATES), -1)
-        keys = tokens[row, : len(page.tokens)].split(POINTER, -1)
-        allowed = [[ask(slot) for slot in range(len(page.marks))] for ask in (page.begins, page.finishes)]
-        starts, ends = (
-            (query @ key.T / POINTER**0.5).masked_fill(~torch.tensor(may, device=device), FAR)
-            for query, key, may in zip((begin, end), keys, allowed, strict=True)
+        begin, ending, bias, states = slots.split((POINTER, POINTER, 1, STATES), -1)
+        firsts, keys, origins = tokens[row, : len(page.tokens)].split(POINTER, -1)
+        begins, finishes = (
+            torch.tensor([ask(slot) for slot in range(len(page.marks))], device=device)
+            for ask in (page.begins, page.finishes)
         )
-        found.append(Scores(states, starts, ends, bias[:, 0]))
+        starts = (begin @ firsts.T / POINTER**0.5).masked_fill(~begins, FAR)
+        found.append(Scores(states, starts, bias[:, 0], ending, origins, keys, finishes))
     return found

@@ -70,6 +70,7 @@ def to_json(score: Score, setting: Setting) -> dict[str, JSON]:
         },
         "outcomes": {expected: dict(found) for expected, found in score.outcomes.items()},
         "calibration_error": _rounded(score.calibration_error),
+        "reliability": [{"confidence": _rounded(one.confidence), "right": _rate_json(one.right)} for one in score.bins],
         "latency_ms": {"p50": round(score.p50_ms, 2), "p95": round(score.p95_ms, 2)},
         "load_seconds": round(setting.load_seconds, 3),
         "peak_memory_mb": None if setting.peak_megabytes is None else round(setting.peak_megabytes, 1),
@@ -108,6 +109,12 @@ def refusal_rows(score: Score) -> Rows:
         ("false `none` (low is good)", score.false_none),
     )
     return ("asking and refusing", "share", "95 % interval", "cases"), [(name, *_cells(rate)) for name, rate in named]
+
+
+def reliability_rows(score: Score) -> Rows:
+    """Confidence against what was right."""
+    rows = [(f"{100 * one.confidence:.0f} %", *_cells(one.right)) for one in score.bins]
+    return ("confidence, mean", "right", "95 % interval", "cases"), rows
 
 
 def outcome_rows(score: Score) -> Rows:

@@ -55,6 +55,15 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Bin:
+    """The decisions of about one confidence."""
+
+    confidence: float
+    """Their mean, 0..1."""
+    right: Rate
+
+
+@dataclass(frozen=True)
 class Rates:
     """The four accuracies of a group of cases; the module's docstring says what each counts."""
 
@@ -82,6 +91,7 @@ class Score:
     """Of the cases where nothing fits: those answered `none`."""
     false_none: Rate
     """Of the cases with a tool to choose: those answered `none`. Low is good."""
+    bins: tuple[Bin, ...]
     calibration_error: float | None
     """Expected calibration error of the confidence against the whole decision being right, 0..1."""
     outcomes: Mapping[str, Mapping[str, int]]
@@ -121,7 +131,8 @@ def score(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Score:
         none_precision=_rate(nothing, is_right),
         none_recall=_rate(strange, is_right),
         false_none=_rate(choosing, lambda case, found: found.outcome == "none" and not is_right(case, found)),
-        calibration_error=calibration_error(pairs),
+        bins=(bins := reliability(pairs)),
+        calibration_error=calibration_error(bins),
         outcomes=outcomes,
         p50_ms=percentile(latencies, 50),
         p95_ms=percentile(latencies, 95),
@@ -166,18 +177,23 @@ def same_value(expected: JSON, given: JSON, rule: str) -> bool:
     return _equal(expected, given)
 
 
-def calibration_error(pairs: Iterable[tuple[Case, Prediction]]) -> float | None:
-    """Expected calibration error over equal-width bins: mean gap between confidence and share right, by cases."""
+def reliability(pairs: Iterable[tuple[Case, Prediction]]) -> tuple[Bin, ...]:
+    """The bins of a reliability diagram, lowest confidence first; empty ones are left out."""
     bins: dict[int, list[tuple[float, bool]]] = {}
     for case, prediction in pairs:
         if prediction.confidence is not None:
             place = min(int(prediction.confidence * BINS), BINS - 1)
             bins.setdefault(place, []).append((prediction.confidence, is_right(case, prediction)))
-    total = sum(map(len, bins.values()))
-    if not total:
-        return None
-    gaps = (abs(sum(sure for sure, _ in group) - sum(right for _, right in group)) for group in bins.values())
-    return sum(gaps) / total
+    return tuple(
+        Bin(sum(sure for sure, _ in group) / len(group), Rate(sum(right for _, right in group), len(group)))
+        for _, group in sorted(bins.items())
+    )
+
+
+def calibration_error(bins: Sequence[Bin]) -> float | None:
+    """Expected calibration error: mean gap between confidence and share right, by cases."""
+    total = sum(one.right.total for one in bins)
+    return sum(abs(one.confidence * one.right.total - one.right.right) for one in bins) / total if total else None
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -83,6 +83,7 @@ class Reader:
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():
             self._take(readings, name, parts)
+        readings.probability **= 1.0 / adapter.temperature
         return readings
 
     def _take(self, readings: Readings, name: str, parts: Sequence[tuple[Slot, Found]]) -> None:
@@ -158,9 +159,9 @@ def found_values(page: Page, pointers: Pointers) -> list[Found]:
 
 def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
     """The likeliest values, best first; equal values count together."""
-    starts, ends = pointers.starts[slot], pointers.ends[slot]
+    starts = pointers.starts[slot]
     merged: dict[str, Candidate] = {}
-    pairs = [(starts[s] + ends[e], (s, e)) for s in _best(starts) for e in _best(ends) if e >= s]
+    pairs = [(starts[s] + ends[e], (s, e)) for s, ends in pointers.ends[slot].items() for e in _best(ends)]
     for score, span in sorted(pairs, reverse=True):
         value = page.value(slot, span)
         if value is not None:
@@ -182,19 +183,18 @@ def _one(candidates: Sequence[Candidate], taken: set[int]) -> Candidate | None:
 
 def _several(page: Page, pointers: Pointers, slot: int) -> Iterator[Candidate]:
     """The values of a list, in the order of the page; doubts about any token count against all of them."""
-    begun, ends = pointers.begun[slot], pointers.ends[slot]
+    begun = pointers.begun[slot]
     starts = [token for token, chance in enumerate(begun) if chance > 0.5] or _best(pointers.starts[slot])[:1]
     doubt = math.prod(max(chance, 1.0 - chance) for chance in begun) ** (1.0 / len(starts))
     seen: list[JSON] = []
     for first, limit in zip(starts, [*starts[1:], len(page.tokens)], strict=True):
-        near = ends[first:limit]
-        whole = sum(math.exp(score) for score in near) or 1.0
-        for at in _best(near):
-            value = page.value(slot, (first, first + at))
+        ends = pointers.ends[slot][first]
+        for last in _best(ends):
+            value = page.value(slot, (first, last)) if first <= last < limit else None
             if value is not None:
                 if value not in seen:
                     seen.append(value)
-                    yield Candidate(value, (first, first + at), math.exp(near[at]) / whole * doubt)
+                    yield Candidate(value, (first, last), math.exp(ends[last]) * doubt)
                 break
 
 

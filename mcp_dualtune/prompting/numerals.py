@@ -30,7 +30,8 @@ def number_of(text: str) -> int | float | None:
     words = re.sub(r"(?<=[a-z])-(?=[a-z])|\band\b", " ", text.strip().lower()).split()
     if not words:
         return None
-    total, part = 0.0, None
+    total = 0.0
+    part: float | None = None
     for word in words:
         if word in LARGE:
             part = (1 if part is None else part) * LARGE[word]

@@ -21,7 +21,7 @@ from mcp_dualtune.training.adapters import AdapterTrainer
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.choosing import Choosing
 from mcp_dualtune.training.examples import ExampleMaker
-from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate
+from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, set_temperature
 from mcp_dualtune.training.reading import Pointing, readings
 from mcp_dualtune.training.sources import Corpus, split
 
@@ -111,6 +111,8 @@ class ChoosingTrainer(AdapterTrainer):
 class ReadingTrainer(AdapterTrainer):
     """`reading`: the values that stand on the page, for any tool."""
 
+    objective: Pointing
+
     def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
         super().__init__(base, runs, output, device)
         tokenizer = AutoTokenizer.from_pretrained(base)
@@ -145,6 +147,12 @@ class ReadingTrainer(AdapterTrainer):
     def taught(self, item: Any) -> tuple[bytes, int]:
         """A group is a list of pages."""
         return repr(item).encode(), len(item)
+
+    def calibrate(self, job: Job) -> float:
+        """Fit the temperature of the adapter that was trained last, on what it was measured on."""
+        kept = [group for groups in self.held_out(job).values() for group in groups]
+        self.adapted.model.eval()
+        return set_temperature(self.output / job.folder, self.objective.fit_temperature(kept))
 
     def _make(self, job: Job) -> Make:
         maker = self.maker

@@ -118,9 +118,13 @@ def calibrate(engine: Engine, adapter: AdapterRef, examples: Sequence[Example]) 
             float(-torch.log_softmax(score / temperature, -1)[at]) for score, at in zip(scores, right, strict=True)
         )
 
-    best = min(TEMPERATURES, key=loss)
-    save_manifest(replace(load_manifest(adapter.path), temperature=round(best, 3)), adapter.path)
-    return best
+    return set_temperature(adapter.path, min(TEMPERATURES, key=loss))
+
+
+def set_temperature(folder: Path, temperature: float) -> float:
+    """Write the fitted temperature into an adapter's manifest."""
+    save_manifest(replace(load_manifest(folder), temperature=round(temperature, 3)), folder)
+    return temperature
 
 
 def halve(path: Path) -> None:

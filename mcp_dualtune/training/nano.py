@@ -124,8 +124,10 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
             say(f"{job.name}: temperature {choosing.calibrate(job):.2f}")
     job = Job("arguments", READING, place="reading")
-    if (manifest := ReadingTrainer(encoder, corpus, runs, output, pick_device()).train(job)) is not None:
+    reading = ReadingTrainer(encoder, corpus, runs, output, pick_device())
+    if (manifest := reading.train(job)) is not None:
         say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+        say(f"{job.folder}: temperature {reading.calibrate(job):.2f}")
     filling = WritingTrainer(output, corpus, runs, output, pick_device())
     for job in argument_jobs(corpus):
         if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:

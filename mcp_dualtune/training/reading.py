@@ -5,6 +5,7 @@ The same cases as for writing arguments.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from mcp_dualtune.engine.reading import FAR, Scores, point
 from mcp_dualtune.pipeline.places import zone_facts
-from mcp_dualtune.pipeline.reading import found_values
+from mcp_dualtune.pipeline.reading import Found, found_values
 from mcp_dualtune.prompting.reading import (
     ABSENT,
     ELSEWHERE,
@@ -25,10 +26,12 @@ from mcp_dualtune.prompting.reading import (
     slots_of,
     values_of,
 )
+from mcp_dualtune.training.lora import TEMPERATURES
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import JSON, Request, ToolSpec
 
-BATCH_TOKENS = 4096
+BATCH_TOKENS, STEP, ROWS = 2048, 16, 2
+"""Tokens of a forward pass, and what its length and its number of pages are multiples of."""
 LEARNT_TOKENS = 288
 """Longest page that is learnt from: earlier results are cut to fit."""
 COUNT_WEIGHT = 4.0
@@ -95,26 +98,42 @@ class Pointing:
         for start in range(0, len(items), size):
             for scores, reading in self._scored(items[start : start + size]):
                 found = found_values(reading.page, scores.pointers())
-                hits = []
-                for slot, (target, one) in enumerate(zip(reading.targets, found, strict=True)):
-                    losses.append(float(slot_loss(reading.page, scores, slot, target)))
-                    hits.append(one.state == target.state and (target.state != GIVEN or one.values == target.values))
-                    if target.state == GIVEN:
-                        given.append(hits[-1])
+                hits = list(map(_right, found, reading.targets))
+                losses += [float(slot_loss(reading.page, scores, n, t)) for n, t in enumerate(reading.targets)]
+                given += [hit for hit, target in zip(hits, reading.targets, strict=True) if target.state == GIVEN]
                 right += hits
                 whole.append(all(hits))
         kinds: dict[str, Sequence[float]] = {"loss": losses, "answer": right, "given": given, "page": whole}
         return {name: sum(rows) / max(len(rows), 1) for name, rows in kinds.items()}
 
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def fit_temperature(self, items: Sequence[Sequence[Reading]]) -> float:
+        """The temperature under which the product of a page's probabilities says best whether all of it is right."""
+        pages: list[tuple[float, bool]] = []
+        for scores, reading in self._scored(items):
+            found = found_values(reading.page, scores.pointers())
+            chance = math.prod(one.probability for one in found)
+            pages.append((chance, all(map(_right, found, reading.targets))))
+
+        def loss(temperature: float) -> float:
+            chances = [min(max(chance ** (1 / temperature), 1e-4), 1 - 1e-4) for chance, _ in pages]
+            return -sum(math.log(p if right else 1 - p) for p, (_, right) in zip(chances, pages, strict=True))
+
+        return min(TEMPERATURES, key=loss)
+
     def _scored(self, items: Sequence[Sequence[Reading]]) -> Iterator[tuple[Scores, Reading]]:
-        flat = sorted((reading for item in items for reading in item), key=lambda reading: len(reading.page.tokens))
-        batch: list[Reading] = []
-        for reading in [*flat, None]:
-            if batch and (reading is None or len(reading.page.tokens) * (len(batch) + 1) > BATCH_TOKENS):
-                yield from zip(point(self.model, [one.page for one in batch]), batch, strict=True)
-                batch = []
-            if reading is not None:
-                batch.append(reading)
+        flat = sorted((reading for item in items for reading in item), key=lambda reading: -len(reading.page.tokens))
+        while flat:
+            # Few shapes: the CPU's matrix kernels are made anew for every shape they have not met.
+            longest = -(-len(flat[0].page.tokens) // STEP) * STEP
+            rows = max(1, BATCH_TOKENS // longest)
+            batch, flat = flat[:rows], flat[rows:]
+            rows = min(rows, -(-len(batch) // ROWS) * ROWS)
+            yield from zip(point(self.model, [one.page for one in batch], (rows, longest)), batch, strict=True)
+
+
+def _right(found: Found, target: Target) -> bool:
+    return found.state == target.state and (target.state != GIVEN or found.values == target.values)
 
 
 def slot_loss(page: Page, scores: Scores, slot: int, target: Target) -> torch.Tensor:
@@ -122,12 +141,12 @@ def slot_loss(page: Page, scores: Scores, slot: int, target: Target) -> torch.Te
     state = functional.cross_entropy(scores.states[slot][None], torch.tensor([target.state]))
     if target.state != GIVEN:
         return state
-    starts, ends = scores.starts[slot], scores.ends[slot]
-    start, end = torch.log_softmax(starts, -1), torch.log_softmax(ends, -1)
-    parts = [
-        torch.logsumexp(start[[s for s, _ in spans]], 0) + torch.logsumexp(end[[e for _, e in spans]], 0)
-        for spans in target.spans
-    ]
+    starts = scores.starts[slot]
+    start, parts = torch.log_softmax(starts, -1), []
+    for spans in target.spans:
+        first, last = torch.tensor(spans, device=starts.device).T
+        end = torch.log_softmax(scores.ends(slot, first), -1)
+        parts.append(torch.logsumexp(start[first] + end.gather(1, last[:, None])[:, 0], 0))
     loss = state - torch.stack(parts).mean()
     if not page.slots[slot].many:
         return loss

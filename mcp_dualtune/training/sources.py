@@ -116,13 +116,19 @@ def held_out() -> set[str]:
 
 def load_corpus(data: Path, *, texts: bool = True) -> Corpus:
     """Read everything: third-party files from `data`, the tuned servers from this package."""
-    corpus = Corpus()
-    _load_tuned(corpus)
+    corpus = tuned_corpus()
     _load_authored(corpus, data)
     _load_public(corpus, data)
     if texts:
         for name in TEXT_FILES:
             corpus.texts += [row["text"] for row in read_rows(data / f"{name}.jsonl.gz")]
+    return corpus
+
+
+def tuned_corpus() -> Corpus:
+    """The tuned servers alone: all that comes with this package."""
+    corpus = Corpus()
+    _load_tuned(corpus)
     return corpus
 
 

@@ -34,7 +34,7 @@ def adapter(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AdapterRe
     made = tiny_adapter(folder, tmp_path_factory.mktemp("adapter"))
     weights = load_file(made.path / "adapter_model.safetensors")
     torch.manual_seed(3)
-    for layer, size in (("slot", 132), ("token", 128)):
+    for layer, size in (("slot", 132), ("token", 192)):
         for side, shape in (("A", (4, 32)), ("B", (size, 4))):
             weights[f"base_model.model.reading.{layer}.lora_{side}.weight"] = torch.randn(shape)
     save_file(weights, made.path / "adapter_model.safetensors")
@@ -58,10 +58,9 @@ def test_without_weights_for_the_head_every_place_is_as_likely(folder: Path) -> 
     (scores,) = point(model, [page])
     assert scores.states.abs().max() == 0.0
     for slot in range(len(page.slots)):
-        for scored, may in ((scores.starts, page.begins(slot)), (scores.ends, page.finishes(slot))):
-            allowed = torch.tensor(may)
-            assert (scored[slot][allowed] == 0.0).all()
-            assert (scored[slot][~allowed] == FAR).all()
+        allowed = torch.tensor(page.begins(slot))
+        assert (scores.starts[slot][allowed] == 0.0).all()
+        assert (scores.starts[slot][~allowed] == FAR).all()
 
 
 def test_probabilities_are_those_of_the_scores(engine: EncoderEngine, adapter: AdapterRef) -> None:
@@ -69,11 +68,14 @@ def test_probabilities_are_those_of_the_scores(engine: EncoderEngine, adapter: A
     (found,) = engine.point(PointRequest([page], adapter))
     for slot in range(len(page.slots)):
         assert sum(found.states[slot]) == pytest.approx(1.0, abs=1e-5)
-        for row, may in ((found.starts[slot], page.begins(slot)), (found.ends[slot], page.finishes(slot))):
-            assert len(row) == len(page.tokens)
-            assert torch.tensor(row).exp().sum() == pytest.approx(1.0, abs=1e-4)
-            likely = [token for token, score in enumerate(row) if score > FAR / 2]
-            assert all(may[token] for token in likely)
+        assert torch.tensor(found.starts[slot]).exp().sum() == pytest.approx(1.0, abs=1e-4)
+        may = [token for token, score in enumerate(found.starts[slot]) if score > FAR / 2]
+        assert all(page.begins(slot)[token] for token in may)
+        for first, ends in found.ends[slot].items():
+            assert len(ends) == len(page.tokens)
+            assert torch.tensor(ends).exp().sum() == pytest.approx(1.0, abs=1e-4)
+            may = [token for token, score in enumerate(ends) if score > FAR / 2]
+            assert all(token >= first and page.finishes(slot)[token] for token in may)
     assert found.states[0] != found.states[1]
 
 
@@ -84,6 +86,8 @@ def test_a_page_is_read_the_same_alone_and_beside_a_longer_one(engine: EncoderEn
         together, alone = point(engine._model, pages), [point(engine._model, [page])[0] for page in pages]
     for one, other in zip(together, alone, strict=True):
         assert torch.allclose(one.starts, other.starts, atol=1e-4)
+        first = torch.tensor([3])
+        assert torch.allclose(one.ends(0, first), other.ends(0, first), atol=1e-4)
         assert torch.allclose(one.states, other.states, atol=1e-4)
 
 

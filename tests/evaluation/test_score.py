@@ -8,7 +8,15 @@ import pytest
 
 from mcp_dualtune.evaluation.cases import Answer, Case
 from mcp_dualtune.evaluation.harness import Prediction
-from mcp_dualtune.evaluation.score import Rate, calibration_error, is_right, percentile, same_arguments, score
+from mcp_dualtune.evaluation.score import (
+    Rate,
+    calibration_error,
+    is_right,
+    percentile,
+    reliability,
+    same_arguments,
+    score,
+)
 from mcp_dualtune.types import JSON
 
 
@@ -122,9 +130,9 @@ def test_the_calibration_error_is_the_mean_gap_over_the_bins() -> None:
     sure = [(right, Prediction("a", "none", confidence=0.95)), (wrong, Prediction("b", "none", confidence=0.95))]
     unsure = [(right, Prediction("a", "none", confidence=0.25)), (wrong, Prediction("b", "none", confidence=0.25))]
     # |0.95 - 0.5| and |0.25 - 0.5|, two cases each.
-    assert calibration_error(sure + unsure) == pytest.approx(0.35)
-    assert calibration_error([(right, Prediction("a", "none", confidence=1.0))]) == 0.0
-    assert calibration_error([(right, Prediction("a", "error"))]) is None
+    assert calibration_error(reliability(sure + unsure)) == pytest.approx(0.35)
+    assert calibration_error(reliability([(right, Prediction("a", "none", confidence=1.0))])) == 0.0
+    assert calibration_error(reliability([(right, Prediction("a", "error"))])) is None
 
 
 def test_percentiles_are_values_that_occurred() -> None:

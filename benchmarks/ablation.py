@@ -1,0 +1,315 @@
+"""What decoupled fine-tuning is worth at our size: the ablation of the paper (arXiv 2510.00229), on the encoder.
+
+    python -m benchmarks.ablation --minutes 4
+
+For each category (the tools of one tuned server, or of all of them) these are trained on the same requests, for the
+same time, and measured on requests of the held-out split:
+
+- base: the public encoder without adapters chooses, the shipped decoder without adapters writes.
+- joint: one adapter for whole calls, of twice the rank; every step teaches it to choose and to read.
+- decoupled: an adapter for choosing, another for reading, each for its half of the time.
+- hierarchy: as decoupled, and one adapter for the arguments of each tool, which share a quarter of the time; choosing
+  gets half of it, reading in general the last quarter.
+
+Each is measured with constraints (values begin and end at words and have the schema's type, the decoder obeys the
+grammar) and without. `tool` and `arguments` count the requests with the right server, `call` all of them. Only the
+phrases of this package are needed. Every adapter is kept in --runs, and a second run goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import torch
+
+from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, TrainingData
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.catalog.catalog import Catalog
+from mcp_dualtune.engine.base import Completion, GenerationRequest
+from mcp_dualtune.engine.encoder import EncoderEngine
+from mcp_dualtune.engine.generate import HFEngine
+from mcp_dualtune.engine.load import load_encoder, load_model, model_digest
+from mcp_dualtune.engine.reading import POINTER, attach_head
+from mcp_dualtune.errors import EngineError
+from mcp_dualtune.evaluation.score import Rate, same_arguments
+from mcp_dualtune.models import embedded_model, encoder_folder
+from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.reading import Reader
+from mcp_dualtune.pipeline.stages import Seat
+from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.prompting.numerals import number_of
+from mcp_dualtune.prompting.reading import Page, ReadingTemplate, Span
+from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.choosing import Choosing
+from mcp_dualtune.training.encoder_adapters import (
+    BRANCHES,
+    HEAD,
+    LISTED_TOOLS,
+    MODULES,
+    NAME,
+    RANK,
+    READING_BRANCHES,
+    groups,
+    load_trainable,
+)
+from mcp_dualtune.training.examples import ExampleMaker
+from mcp_dualtune.training.loop import Plan, Trainer
+from mcp_dualtune.training.lora import AdaptedModel, Make
+from mcp_dualtune.training.reading import Pointing, readings
+from mcp_dualtune.training.records import Case
+from mcp_dualtune.training.sources import Corpus, split, tuned_corpus
+from mcp_dualtune.types import JSON, Request, Stage, ToolSpec
+
+CATEGORIES = ("filesystem", "monday", "notion", "git", "all")
+VARIANTS = ("base", "joint", "decoupled", "hierarchy")
+REQUESTS = 150
+"""Held-out requests of a category."""
+MEASURES = ("server", "tool", "arguments", "call")
+ROWS = {"choose": 1, "read": 4}
+"""Lists of requests a step: both cost about the same time."""
+RATE = 1.5e-3
+
+
+Item = Sequence[tuple[str, Any]]
+"""One step's lists of requests, each with what it teaches: `choose` or `read`."""
+
+
+@dataclass(frozen=True)
+class Both:
+    """Choosing and reading, as the items of a step say."""
+
+    choosing: Choosing
+    pointing: Pointing
+
+    def loss(self, items: Sequence[Item]) -> torch.Tensor:
+        """Sum of the mean losses of both kinds."""
+        parts = []
+        for kind, objective in (("choose", self.choosing), ("read", self.pointing)):
+            own = [group for item in items for name, group in item if name == kind]
+            parts += [objective.loss(own)] if own else []
+        return torch.stack(parts).sum()
+
+    def measure(self, items: Sequence[Item], size: int) -> dict[str, float]:
+        """Nothing is measured on the way."""
+        return {}
+
+
+class Adapters:
+    """Trains the adapters of all variants, with one wrapped model."""
+
+    def __init__(self, corpus: Corpus, runs: Path, minutes: float) -> None:
+        self.corpus, self.runs, self.minutes = corpus, runs, minutes
+        self.digest = model_digest(encoder_folder())
+        tokenizer = load_encoder(encoder_folder()).tokenizer
+        write = partial(readings, ReadingTemplate(tokenizer))
+        cases = CaseMaker(split(corpus, held_out=False))
+        renderer = Renderer.for_tokenizer(tokenizer)
+        self.chooser = ExampleMaker(renderer, cases, branches=BRANCHES, listed_tools=LISTED_TOOLS)
+        self.reader = ExampleMaker(renderer, cases, branches=READING_BRANCHES, write=write)
+        self.start = int(tokenizer.cls_token_id)
+        # The joint adapter has the weights of two.
+        self.single, self.double = (self._adapted(rank) for rank in (RANK, 2 * RANK))
+
+    def _adapted(self, rank: int) -> AdaptedModel:
+        model = load_trainable(encoder_folder())
+        attach_head(model)
+        return AdaptedModel(model, (*MODULES, *HEAD), rank, 2 * rank, NAME, dict.fromkeys(HEAD, POINTER))
+
+    def folder(self, category: str, variant: str) -> Path:
+        """Folder with the adapters of a variant; what is there already is not trained again."""
+        folder, servers = self.runs / category / variant, servers_of(self.corpus, category)
+        folder.mkdir(parents=True, exist_ok=True)
+        choosing: tuple[Stage, ...] = ("route", "select") if len(servers) > 1 else ("select",)
+        kinds: dict[str, Make] = {"read": partial(self.reader.arguments, targets=servers, rename=0.0)}
+        choose = {"choose": partial(self._choices, servers)}
+        if variant == "joint":
+            self._train(folder / "call", {**choose, **kinds}, self.minutes, (*choosing, "arguments"))
+        elif variant != "base":
+            self._train(folder / "choosing", choose, self.minutes / 2, choosing)
+            part = self.minutes / (2 if variant == "decoupled" else 4)
+            self._train(folder / "reading", kinds, part, ("arguments",))
+        if variant == "hierarchy":
+            tools = [(s, t) for s in servers for t in self.corpus.servers[s].tools if t.input_schema.get("properties")]
+            for server, tool in tools:
+                one = {"read": partial(self.reader.arguments, targets=[server], rename=0.0, tool=tool.name)}
+                self._train(
+                    folder / f"reading-{server}-{tool.name}", one, self.minutes / 4 / len(tools), ("arguments",),
+                    start=folder / "reading" / "arguments", tool=tool,
+                )  # fmt: skip
+        return folder
+
+    def _choices(self, servers: Sequence[str], rng: random.Random) -> Any:
+        if len(servers) > 1 and rng.random() < 0.5:
+            return self.chooser.route(rng, servers, servers, none=0.0)
+        return self.chooser.select(rng, servers, rename=0.0, none=0.0)
+
+    def _train(
+        self,
+        target: Path,
+        kinds: Mapping[str, Make],
+        minutes: float,
+        stages: Sequence[Stage],
+        start: Path | None = None,
+        tool: ToolSpec | None = None,
+    ) -> None:
+        """Train one adapter and write it once for each stage it speaks for."""
+        if (target / stages[-1] / FILE_NAME).exists():
+            return
+        print(f"training {target.relative_to(self.runs)} for {60 * minutes:.0f} s", flush=True)
+        adapted = self.double if "choose" in kinds and "read" in kinds else self.single
+        objective = Both(Choosing(adapted.model, self.start), Pointing(adapted.model))
+        adapted.reset(start)
+        never = 10**6
+        plan = Plan(never, 1, other_rate=RATE, warmup=5, decay=0.7, minutes=minutes, measure_every=never, save_every=50)
+        trainer = Trainer(adapted.model, objective, plan, target / "run", device=torch.device("cpu"))
+        adapted.model.train()
+
+        def items(at: int) -> Iterator[Item]:
+            sources = {kind: groups(make, f"{target.name}/{kind}", at * ROWS[kind]) for kind, make in kinds.items()}
+            while True:
+                yield [(kind, next(source)) for kind, source in sources.items() for _ in range(ROWS[kind])]
+
+        trainer.run(items, {})
+        for stage in stages:
+            manifest = Manifest(
+                stage, self.digest, adapted.rank, TrainingData("0" * 64, trainer.step), server=tool and tool.server,
+                tool=tool and tool.name, schema_fingerprint=tool and tool.fingerprint,
+            )  # fmt: skip
+            adapted.save(target / stage, manifest)
+
+
+class Unbound:
+    """An engine that writes without a grammar."""
+
+    def __init__(self, engine: HFEngine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def generate(self, request: GenerationRequest, cancel: Event | None = None) -> Completion:
+        """As the engine would, if nothing held it."""
+        return self._engine.generate(replace(request, grammar=None, max_tokens=128), cancel)
+
+
+class LoosePage(Page):
+    """A page on which values may begin and end anywhere, with no regard to their type."""
+
+    def _borders(self, slot: int, source: int) -> tuple[frozenset[int], frozenset[int]]:
+        anywhere = frozenset(range(len(self.sources[source].text) + 1))
+        return (anywhere, anywhere) if self.sources[source].slot in (None, slot) else (frozenset(), frozenset())
+
+    def value(self, slot: int, span: Span) -> JSON:
+        """The text as it stands there, or as a number where it is one."""
+        first, last = self.places[span[0]], self.places[span[1]]
+        if first is None or last is None or first[0] != last[0] or span[1] < span[0]:
+            return None
+        text = self.sources[first[0]].text[first[1] : last[2]]
+        number = number_of(text) if self.slots[slot].schema.get("type") in ("integer", "number") else None
+        return text if number is None else number
+
+
+class LooseTemplate(ReadingTemplate):
+    """Writes such pages."""
+
+    def pages(self, *args: Any, **options: Any) -> list[Page]:
+        """See `ReadingTemplate.pages`."""
+        made = super().pages(*args, **options)
+        return [LoosePage(page.tokens, page.slots, page.marks, page.places, page.sources) for page in made]
+
+
+def pipeline(adapters: Path, constrained: bool) -> Pipeline:
+    """The pipeline of the embedded model with the adapters of one variant."""
+    encoder = EncoderEngine(load_encoder(encoder_folder()))
+    decoder = HFEngine(load_model(embedded_model()))
+    store = AdapterStore([adapters], encoder.digest)
+    template = ReadingTemplate(encoder.tokenizer) if constrained else LooseTemplate(encoder.tokenizer)
+    writing: Any = decoder if constrained else Unbound(decoder)
+    filling = Seat.of(writing, AdapterStore((), decoder.digest))
+    return Pipeline(filling, Seat.of(encoder, store), reader=Reader(encoder, template, store))
+
+
+def held_out(corpus: Corpus, category: str, count: int) -> list[Case]:
+    """Requests of the held-out split that ask for one call."""
+    maker, rng = CaseMaker(split(corpus, held_out=True)), random.Random(f"ablation/{category}")
+    servers, found = servers_of(corpus, category), []
+    while len(found) < count:
+        server = rng.choice(servers)
+        case = maker.single(server, rng.choice(corpus.entries[server]), rng)
+        if not case.missing:
+            found.append(case)
+    return found
+
+
+def servers_of(corpus: Corpus, category: str) -> list[str]:
+    """The tuned servers of a category."""
+    return list(corpus.tuned) if category == "all" else [category]
+
+
+def measure(decided: Pipeline, corpus: Corpus, category: str, cases: Sequence[Case]) -> dict[str, Rate]:
+    """Shares of right servers, tools, arguments (where the tool was right) and whole calls."""
+    hits = dict.fromkeys(MEASURES, 0)
+    for case in cases:
+        shown = [replace(corpus.servers[name], fixed_arguments={}) for name in servers_of(corpus, category)]
+        shown = [replace(s, fixed_arguments=case.fixed) if s.name == case.server.name else s for s in shown]
+        request = Request(case.query, (), case.context, None if len(shown) > 1 else (shown[0].name,))
+        try:
+            made = decided.decide(request, Catalog(tuple(shown)), Event())
+        except EngineError:
+            continue
+        server = made.server == case.server.name
+        tool = server and made.tool == case.tool
+        wanted = {**(case.arguments or {}), **case.fixed}
+        right = tool and made.outcome == "call" and same_arguments(wanted, made.arguments, {})
+        for name, hit in zip(MEASURES, (server, tool, right, right), strict=True):
+            hits[name] += hit
+    totals = (len(cases), len(cases), hits["tool"], len(cases))
+    return {name: Rate(hits[name], total) for name, total in zip(MEASURES, totals, strict=True)}
+
+
+def row(category: str, variant: str, constrained: bool, rates: Mapping[str, Rate]) -> str:
+    """One line of the Markdown table."""
+    cells = []
+    for rate in rates.values():
+        low, high = rate.interval or (0.0, 1.0)
+        cells.append(f"{100 * (rate.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})")
+    return f"| {category} | {variant} | {'yes' if constrained else 'no'} | {' | '.join(cells)} |"
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=4.0, help="training time of each variant of a category")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="held-out requests measured in each category")
+    parser.add_argument("--categories", default=",".join(CATEGORIES))
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where adapters are kept")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    args = parser.parse_args()
+    corpus = tuned_corpus()
+    adapters = Adapters(corpus, args.runs, args.minutes)
+    print("| category | variant | constrained | server % | tool % | arguments % | call % |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    found = []
+    for category in args.categories.split(","):
+        cases = held_out(corpus, category, args.requests)
+        for variant in VARIANTS:
+            folder = adapters.folder(category, variant)
+            for constrained in (True, False):
+                rates = measure(pipeline(folder, constrained), corpus, category, cases)
+                print(row(category, variant, constrained, rates), flush=True)
+                numbers = {name: vars(rate) for name, rate in rates.items()}
+                found.append({"category": category, "variant": variant, "constrained": constrained, **numbers})
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
