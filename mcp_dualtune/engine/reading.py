@@ -104,5 +104,7 @@ def point(model: Any, pages: Sequence[Pointable], shape: tuple[int, int] | None 
             for ask in (page.begins, page.finishes)
         )
         starts = (begin @ firsts.T / POINTER**0.5).masked_fill(~begins, FAR)
+        # A value is given the more likely, the better its likeliest begin: as a place for "nothing" would compete.
+        states = torch.stack([states[:, 0], states[:, 1] + starts.amax(-1), states[:, 2]], -1)
         found.append(Scores(states, starts, bias[:, 0], ending, origins, keys, finishes))
     return found
