@@ -40,7 +40,7 @@ TUNED_SHARE = 0.6
 
 
 class ChoosingTrainer(AdapterTrainer):
-    """`route` and `select`."""
+    """`route`, `select`, and `select/<server>`."""
 
     def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
         super().__init__(base, runs, output, device)
@@ -60,8 +60,14 @@ class ChoosingTrainer(AdapterTrainer):
         return groups(self._make(job), job.name, at)
 
     def held_out(self, job: Job) -> Mapping[str, Sequence[Any]]:
-        """Held-out requests of tuned servers, and requests of servers that are never trained on."""
-        return {"tuned": self._held_out(job, tuned=True), "unseen": self._held_out(job, tuned=False)}
+        """Held-out requests of tuned servers (or of the one), and requests of servers that are never trained on."""
+        if job.server is not None:
+            return {"own": self._held_out(job, [job.server], self.judge)}
+        corpus = self.maker.corpus
+        return {
+            "tuned": self._held_out(job, list(corpus.tuned), self.judge),
+            "unseen": self._held_out(job, list(corpus.dev), self.maker),
+        }
 
     def taught(self, item: Any) -> tuple[bytes, int]:
         """A group is a list of examples."""
@@ -70,7 +76,7 @@ class ChoosingTrainer(AdapterTrainer):
     def calibrate(self, job: Job) -> float:
         """Fit the temperature of a choosing adapter on held-out requests of tuned servers and on unseen servers."""
         engine = EncoderEngine(load_encoder(self.base))
-        adapter = AdapterStore([self.output / job.folder], engine.digest).best(job.stage)
+        adapter = AdapterStore([self.output / job.folder], engine.digest).best(job.stage, job.server)
         if adapter is None:
             raise ValueError(f"There is no adapter {job.folder} in {self.output}.")
         kept = [group for groups in self.held_out(job).values() for group in groups]
@@ -82,6 +88,8 @@ class ChoosingTrainer(AdapterTrainer):
 
         def one(rng: random.Random) -> Any:
             own, roll = rng.random() < TUNED_SHARE, rng.random()
+            if job.server is not None:
+                return maker.select(rng, [job.server], rename=0.0, none=0.14)
             if job.stage == "route":
                 if not own and roll < 0.3:
                     return maker.route_catalogue(rng)
@@ -94,9 +102,7 @@ class ChoosingTrainer(AdapterTrainer):
 
         return one
 
-    def _held_out(self, job: Job, *, tuned: bool) -> list[Any]:
-        maker = self.judge if tuned else self.maker
-        servers = list(maker.corpus.tuned if tuned else maker.corpus.dev)
+    def _held_out(self, job: Job, servers: list[str], maker: ExampleMaker) -> list[Any]:
         pool = [*maker.corpus.tuned, *maker.corpus.general]
 
         def one(rng: random.Random) -> Any:
@@ -104,7 +110,7 @@ class ChoosingTrainer(AdapterTrainer):
                 return maker.route(rng, servers, pool, none=0.12)
             return maker.select(rng, servers, rename=0.0, none=0.07)
 
-        source = groups(one, f"judge/{job.name}/{tuned}", 0)
+        source = groups(one, f"judge/{job.name}/{len(servers)}", 0)
         return [next(source) for _ in range(HELD_OUT_GROUPS)]
 
 

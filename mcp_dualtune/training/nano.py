@@ -34,9 +34,10 @@ CONTEXT = 4096
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 6, 512
 HELD_OUT_ROWS = 24
 BASE = Plan(steps=6000, rows=12, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
-SELECT = Plan(steps=300, rows=3, other_rate=1e-3, warmup=10, decay=0.8, measure_every=100, save_every=50)
-ROUTE = replace(SELECT, steps=200)
-READING = Plan(steps=1400, rows=8, other_rate=1e-3, warmup=30, decay=0.6, measure_every=100, save_every=50)
+SELECT = Plan(steps=600, rows=6, other_rate=4e-4, warmup=20, decay=0.8, measure_every=100, save_every=50)
+ROUTE = replace(SELECT, steps=400)
+SERVER = replace(SELECT, steps=60, rows=3, other_rate=3e-4, warmup=5)
+READING = Plan(steps=4000, rows=16, other_rate=4e-4, warmup=30, decay=0.6, measure_every=100, save_every=50)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
 TOOL = Plan(steps=30, rows=6, other_rate=3e-3, warmup=3, decay=0.8, measure_every=200, save_every=200)
 SPECIALISED = {
@@ -118,8 +119,12 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
         model = train_base(corpus, vocabulary, runs, plan=plan, encoder=encoder)
         shutil.copytree(model, output, dirs_exist_ok=True)
     choosing = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
-    # Routing starts from what choosing a tool has taught.
-    for job, start in ((Job("select", SELECT), None), (Job("route", ROUTE), output / "select")):
+    # Routing, and choosing among one server's tools, start from what choosing any tool has taught.
+    own = [Job("select", SERVER, name, None, corpus.servers[name].fingerprint) for name in corpus.tuned]
+    for job, start in (
+        (Job("select", SELECT), None),
+        *((job, output / "select") for job in (Job("route", ROUTE), *own)),
+    ):
         if (manifest := choosing.train(job, start)) is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
             say(f"{job.name}: temperature {choosing.calibrate(job):.2f}")
