@@ -1,7 +1,7 @@
 """Values that stand on the page: read by an encoder, before a language model writes the rest.
 
-Owns what the encoder's pointing comes to: values of slots, their objects and lists, and when a reading counts. What is
-unsure, or said in other words, stays open for the model that writes.
+Owns what the encoder's pointing comes to: values of slots, their objects and lists. What is said in other words stays
+open for the model that writes. (Leaving unsure readings to the decoder was measured and made more calls wrong.)
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from mcp_dualtune.engine.base import Pointers, PointingEngine, PointRequest
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, ReadingTemplate, Slot, Span, slots_of
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec, canonical
 
-SURE = 0.4
-"""Least probability of a reading that counts."""
 NEAR = 8
 """Likeliest begins and ends of a value that are put together."""
-REUSED, UNLIKELY = 0.9, 0.05
+REUSED, UNLIKELY = 0.97, 0.05
 """Words that another slot has read are read again when that is this likely, or any other reading this unlikely."""
 
 
@@ -41,6 +39,11 @@ class Candidate:
     value: JSON
     span: Span
     probability: float
+
+    @property
+    def tokens(self) -> frozenset[int]:
+        """Where it stands."""
+        return frozenset(range(self.span[0], self.span[1] + 1))
 
 
 @dataclass
@@ -87,8 +90,7 @@ class Reader:
         return readings
 
     def _take(self, readings: Readings, name: str, parts: Sequence[tuple[Slot, Found]]) -> None:
-        probability = min(found.probability for _, found in parts)
-        if probability < SURE or any(found.state == ELSEWHERE for _, found in parts):
+        if any(found.state == ELSEWHERE for _, found in parts):
             return
         if all(found.state == ABSENT for _, found in parts):
             readings.absent.append(name)
@@ -135,25 +137,36 @@ def _share(path: tuple[str, ...], values: tuple[JSON, ...], item: int, count: in
 
 
 def found_values(page: Page, pointers: Pointers) -> list[Found]:
-    """The likeliest reading of every slot, where two slots seldom read the same words."""
+    """The likeliest reading of every slot, where two slots seldom read the same words: the surest reads first."""
     taken: set[int] = set()
     found: dict[int, Found] = {}
     singles = {slot: _candidates(page, pointers, slot) for slot in range(len(page.slots)) if not page.slots[slot].many}
-    surest = sorted(singles, key=lambda slot: -max((one.probability for one in singles[slot]), default=0.0))
-    for slot in (*surest, *(slot for slot in range(len(page.slots)) if page.slots[slot].many)):
+    lists = [slot for slot in range(len(page.slots)) if page.slots[slot].many]
+
+    def sure(slot: int) -> float:
+        return pointers.states[slot][GIVEN] * max((one.probability for one in singles[slot]), default=0.0)
+
+    for slot in (*sorted(singles, key=sure, reverse=True), *sorted(lists, key=lambda slot: -max(pointers.begun[slot]))):
         states = pointers.states[slot]
         state = max(range(len(states)), key=states.__getitem__)
         if state != GIVEN:
             found[slot] = Found(state, states[state])
             continue
-        read = [_one(singles[slot], taken)] if slot in singles else _several(page, pointers, slot)
-        chosen = [one for one in read if one is not None]
+        chosen = (
+            _one(singles[slot], taken, sure(slot)) if slot in singles else list(_several(page, pointers, slot, taken))
+        )
+        if slot in singles and singles[slot] and not chosen:
+            # All words it could be belong to surer slots.
+            if not page.slots[slot].required:
+                found[slot] = Found(ABSENT, 1.0 - sure(slot))
+                continue
+            chosen = singles[slot][:1]
         if not chosen:
             found[slot] = Found(ELSEWHERE, 1.0 - states[ABSENT])
             continue
         probability = states[GIVEN] * math.prod(one.probability for one in chosen)
         found[slot] = Found(GIVEN, probability, tuple(one.value for one in chosen))
-        taken.update(token for one in chosen for token in range(one.span[0], one.span[1] + 1))
+        taken.update(*(one.tokens for one in chosen))
     return [found[slot] for slot in range(len(page.slots))]
 
 
@@ -173,18 +186,20 @@ def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
     return sorted(scaled, key=lambda one: -one.probability)
 
 
-def _one(candidates: Sequence[Candidate], taken: set[int]) -> Candidate | None:
-    if not candidates:
-        return None
-    best = candidates[0]
-    free = next((one for one in candidates if not taken & set(range(one.span[0], one.span[1] + 1))), best)
-    return free if best.probability < REUSED and free.probability > UNLIKELY else best
+def _one(candidates: Sequence[Candidate], taken: set[int], sure: float) -> list[Candidate]:
+    """The best candidate, or the best that is left; none where that is too unlikely."""
+    free = [one for one in candidates if not taken & one.tokens]
+    if sure >= REUSED or free[:1] == candidates[:1]:
+        return list(candidates[:1])
+    return [one for one in free if one.probability > UNLIKELY][:1]
 
 
-def _several(page: Page, pointers: Pointers, slot: int) -> Iterator[Candidate]:
+def _several(page: Page, pointers: Pointers, slot: int, taken: set[int]) -> Iterator[Candidate]:
     """The values of a list, in the order of the page; doubts about any token count against all of them."""
     begun = pointers.begun[slot]
-    starts = [token for token, chance in enumerate(begun) if chance > 0.5] or _best(pointers.starts[slot])[:1]
+    starts = [token for token, chance in enumerate(begun) if chance > (REUSED if token in taken else 0.5)]
+    likely = [token for token in _best(pointers.starts[slot]) if token in pointers.ends[slot]]
+    starts = starts or [token for token in likely if token not in taken][:1] or likely[:1]
     doubt = math.prod(max(chance, 1.0 - chance) for chance in begun) ** (1.0 / len(starts))
     seen: list[JSON] = []
     for first, limit in zip(starts, [*starts[1:], len(page.tokens)], strict=True):

@@ -18,7 +18,7 @@ LARGE = {"dozen": 12, "hundred": 100, "thousand": 1_000, "million": 1_000_000}
 DIGITS = r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?"
 _WORDS = "|".join(sorted({*SMALL, *LARGE} - {"a"}, key=len, reverse=True))
 NUMBER = re.compile(
-    rf"(?<![\w.,:])(?:{DIGITS}(?!\d|[.,:]\d)k?(?:\s(?:{'|'.join(LARGE)})\b)?"
+    rf"(?<![\w.,:~^@/\\])(?:{DIGITS}(?!\d|[.,:]\d)k?(?:\s(?:{'|'.join(LARGE)})\b)?"
     rf"|\b(?:a\s(?=couple|{'|'.join(LARGE)}))?(?:{_WORDS})(?:(?:\s|-|\sand\s)(?:{_WORDS}))*\b)",
     re.IGNORECASE,
 )

@@ -43,6 +43,8 @@ BEFORE = re.compile(r"(?:^|[\s(\[\"'`])[@#]$|[=#]$")
 """unless it is a mark before a name (`@ana`, `--head=5`), or"""
 AFTER = re.compile(r"[.:!?]+(?:[\s)\]\"'`,;]|$)")
 """a mark that ends a sentence."""
+QUOTED = re.compile(r"(?<![\w'\"`])(?P<mark>['\"`])(?P<inner>\S(?:(?!(?P=mark)(?!\w)).)*)(?P=mark)(?!\w)")
+"""Text between two like quotation marks; an apostrophe inside a word is none."""
 SCALARS = ("string", "integer", "number", "boolean")
 
 
@@ -107,6 +109,8 @@ class Page:
             return None
         source, (starts, ends) = self.sources[first[0]], self._borders(slot, first[0])
         if first[1] not in starts or last[2] not in ends:
+            return None
+        if any((first[1] == start) != (last[2] == end) for start, end in quoted(source.text)):
             return None
         return source.value if source.slot == slot else typed(source.text[first[1] : last[2]], self.slots[slot].schema)
 
@@ -325,4 +329,13 @@ def borders(text: str, *, numbers: bool) -> tuple[frozenset[int], frozenset[int]
         return frozenset(start for start, _ in found), frozenset(end for _, end in found)
     starts = {at for at in range(len(text)) if not INSIDE.match(text[at - 1 : at]) or BEFORE.search(text[:at][-2:])}
     ends = {at for at in range(1, len(text) + 1) if not INSIDE.match(text[at:]) or AFTER.match(text[at:])}
+    for start, end in quoted(text):
+        starts -= set(range(start + 1, end + 1))
+        ends -= set(range(start, end))
     return frozenset(starts), frozenset(ends)
+
+
+@lru_cache(maxsize=4096)
+def quoted(text: str) -> tuple[Span, ...]:
+    """What stands between quotation marks, as characters: it is one value or part of a longer one, and never cut."""
+    return tuple(place.span("inner") for place in QUOTED.finditer(text))

@@ -111,6 +111,16 @@ def test_two_slots_do_not_read_the_same_words_unless_they_are_sure() -> None:
     assert [found[slot_number(page, name)].values for name in ("source", "target")] == [("b.md",), ("b.md",)]
 
 
+def test_an_optional_slot_is_left_out_when_its_words_belong_to_another() -> None:
+    page = page_of("move a.md")
+    found = found_values(page, said(page, {("source",): [("a.md", 0.9)], ("target",): [("a.md", 0.8)]}))
+    pair = [found[slot_number(page, name)] for name in ("source", "target")]
+    assert [one.state for one in pair] == [GIVEN, GIVEN]  # each sure of the only words there are
+    pointers = said(page, {("source",): [("a.md", 0.9)], ("target",): [("a.md", 0.8)]})
+    pointers.states[slot_number(page, "target")] = [0.3, 0.7, 0.0]
+    assert found_values(page, pointers)[slot_number(page, "target")].state == ABSENT
+
+
 def test_a_slot_without_a_value_of_its_type_is_said_elsewhere() -> None:
     page = page_of("move a.md")
     pointers = said(page, {("source",): [("a.md", 0.9)]})
@@ -176,12 +186,22 @@ def test_only_the_named_parameters_are_read(store: AdapterStore) -> None:
     assert (found.arguments, found.absent) == ({"source": "a.md"}, [])
 
 
-def test_what_is_said_elsewhere_or_unsure_stays_open(store: AdapterStore) -> None:
+def test_what_is_said_elsewhere_stays_open(store: AdapterStore) -> None:
     found = read(Pointing({}, ELSEWHERE), store, "move it", ["source"])
     assert (found.arguments, found.absent, found.probability) == ({}, [], 1.0)
+
+
+def test_an_unsure_reading_says_so(store: AdapterStore) -> None:
     unsure = {("source",): [("a.md", 0.34), ("b.md", 0.33), ("c.md", 0.33)]}
     found = read(Pointing(unsure), store, "move a.md, b.md, c.md", ["source"])
-    assert (found.arguments, found.absent) == ({}, [])
+    assert found.arguments == {"source": "a.md"}
+    assert found.probability == pytest.approx(0.34, abs=0.01)
+
+
+def test_a_list_leaves_words_that_another_slot_has_read(store: AdapterStore) -> None:
+    likely = {("links", "[]", "a"): [("ada", 0.9)], ("links", "[]", "b"): [("ada", 0.7), ("bob", 0.3)]}
+    found = read(Pointing(likely), store, "tie ada to bob", ["links"])
+    assert found.arguments == {"links": [{"a": "ada", "b": "bob"}]}
 
 
 def test_lists_of_unlike_length_stay_open(store: AdapterStore) -> None:

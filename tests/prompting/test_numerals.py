@@ -34,6 +34,7 @@ def test_what_is_no_number_is_not_read(text: str) -> None:
         ("two thousand and five, then 3k and 1.5", [2005, 3000, 1.5]),
         ("a dozen of v2.1 at 14:30", [12]),
         ("one or two hundred", [1, 200]),
+        ("HEAD~3 of main^2, /tmp/5 and 4", [4]),
     ],
 )
 def test_numbers_are_found_in_texts(text: str, numbers: list[float]) -> None:

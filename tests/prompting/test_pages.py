@@ -120,6 +120,12 @@ def test_values_are_found_everywhere_they_stand_as_whole_words() -> None:
         ("--head=5 'x y'", "5", True),
         ("--head=5 'x y'", "x y", True),
         ("Bob's file", "Bob", True),
+        ("say 'hello there' now", "hello there", True),
+        ("say 'hello there' now", "hello", False),
+        ("say 'hello there' now", "say 'hello", False),
+        ("say 'hello there' now", "say 'hello there' now", True),
+        ('call it "Dinner\'s at 8"', "Dinner's at 8", True),
+        ("don't touch Bob's files", "touch Bob's files", True),
     ],
 )
 def test_texts_begin_and_end_at_words(text: str, value: str, is_one: bool) -> None:
