@@ -73,7 +73,8 @@ def load_pipeline(settings: Settings) -> Pipeline:
     encoder = _load_encoder(model)
     # The encoder's adapters come with the embedded model, whichever model fills in.
     adapters = AdapterStore((*model.adapters, embedded_model()), encoder.digest, (engine.digest,))
-    reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters)
+    # A larger model of the user's own reads better than the encoder does.
+    reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters) if model.path is None else None
     return Pipeline(filling, Seat.of(encoder, adapters), settings.thresholds, reader)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from mcp_dualtune import models
+from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ModelSettings, Settings
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.generate import HFEngine
@@ -14,6 +16,7 @@ from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.errors import ModelLoadError
 from mcp_dualtune.models import ENCODER_DIGEST, embedded_model, encoder_folder, load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.types import Request
 from tests.tiny_models import tiny_llama
 
 
@@ -22,10 +25,12 @@ def embedded() -> Pipeline:
     return load_pipeline(Settings())
 
 
-def test_the_encoder_chooses_and_the_decoder_fills_in(embedded: Pipeline) -> None:
+def test_the_encoder_chooses_and_reads_and_the_decoder_writes(embedded: Pipeline) -> None:
     assert isinstance(embedded.choosing.engine, EncoderEngine)
     assert isinstance(embedded.filling.engine, HFEngine)
-    assert {one.manifest.stage for one in embedded.choosing.adapters.adapters} == {"route", "select"}
+    assert {one.manifest.stage for one in embedded.choosing.adapters.adapters} == {"route", "select", "arguments"}
+    assert embedded.reader is not None
+    assert embedded.reader.engine is embedded.choosing.engine
     assert {one.manifest.stage for one in embedded.filling.adapters.adapters} == {"arguments"}
 
 
@@ -61,6 +66,15 @@ def test_a_model_of_ones_own_does_everything_unless_told_otherwise(tmp_path: Pat
     helped = load_pipeline(Settings(model=ModelSettings(folder, choosing="encoder", precision="float32")))
     assert isinstance(helped.choosing.engine, EncoderEngine)
     assert helped.filling.engine.digest == alone.filling.engine.digest
+    assert helped.reader is None
+
+
+def test_the_embedded_models_read_what_stands_in_the_request(embedded: Pipeline) -> None:
+    schema = {"properties": {"source": {"type": "string"}}, "required": ["source"]}
+    files = build_server("disk", "", [{"name": "move", "inputSchema": schema}]).spec
+    made = embedded.decide(Request("move ~/Bilder/Ätna-3.png", servers=("disk",)), Catalog((files,)), Event())
+    assert made.arguments == {"source": "~/Bilder/Ätna-3.png"}
+    assert made.stages[-1].adapter == "arguments"
 
 
 def test_the_embedded_decoder_can_do_everything_alone() -> None:
