@@ -6,6 +6,7 @@ nature; every other dict stays inside the folder that made it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,11 @@ class ServerSpec:
     """Arguments the user fixed in the config: added to every call of a tool that has the parameter, never decided."""
     context: Mapping[str, str] = field(default_factory=dict)
     """Ambient facts of this server that the model may copy (for example its configured roots)."""
+
+    @property
+    def tools_fingerprint(self) -> str:
+        """sha256 hex that changes when any tool does, and with nothing that the user may set: what adapters name."""
+        return hashlib.sha256(canonical(sorted(tool.fingerprint for tool in self.tools)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def _adapters(pipeline: Pipeline, gateway: Gateway) -> Iterator[Check]:
     choosing, filling = pipeline.choosing.adapters, pipeline.filling.adapters
     used = {ref.name for ref in [choosing.best("route")] if ref}
     for server in gateway.catalog.servers:
-        found = [choosing.best("select", server=server.name, fingerprint=server.fingerprint)]
+        found = [choosing.best("select", server=server.name, fingerprint=server.tools_fingerprint)]
         for tool in server.tools:
             found.append(filling.best("arguments", server=server.name, tool=tool.name, fingerprint=tool.fingerprint))
         used |= {ref.name for ref in found if ref}

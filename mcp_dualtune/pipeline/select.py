@@ -23,4 +23,5 @@ def select(parts: Parts, request: Request, server: ServerSpec) -> Choice:
         return parts.seat.renderer.select(shown, offered[0])
 
     prompt = fitting(parts, request, (server,), render)
-    return choose(parts, "select", prompt, parts.seat.adapters.best("select", server.name, None, server.fingerprint))
+    adapter = parts.seat.adapters.best("select", server.name, None, server.tools_fingerprint)
+    return choose(parts, "select", prompt, adapter)

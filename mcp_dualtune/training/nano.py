@@ -120,7 +120,7 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
         shutil.copytree(model, output, dirs_exist_ok=True)
     choosing = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
     # Routing, and choosing among one server's tools, start from what choosing any tool has taught.
-    own = [Job("select", SERVER, name, None, corpus.servers[name].fingerprint) for name in corpus.tuned]
+    own = [Job("select", SERVER, name, None, corpus.servers[name].tools_fingerprint) for name in corpus.tuned]
     for job, start in (
         (Job("select", SELECT), None),
         *((job, output / "select") for job in (Job("route", ROUTE), *own)),

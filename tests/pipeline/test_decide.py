@@ -356,7 +356,7 @@ def test_each_stage_speaks_under_its_own_adapter_and_temperature(engine: NamingE
     made = pipeline.decide(Request("read a"), CATALOG, Event())
     assert shelf.asked == [
         ("route", None, None, None),
-        ("select", "files", None, FILES.fingerprint),
+        ("select", "files", None, FILES.tools_fingerprint),
         ("arguments", "files", "read", FILES.tools[0].fingerprint),
     ]
     assert [record.adapter for record in made.stages] == ["route", "select/files", "arguments/files/read"]

@@ -87,7 +87,7 @@ def test_adapters_of_the_store_speak_in_their_stages(tmp_path: Path) -> None:
     server = CATALOG.server("jobs")
     for name, fields in {
         "route": {"stage": "route"},
-        "jobs": {"stage": "select", "server": "jobs", "fingerprint": server.fingerprint, "temperature": 3.0},
+        "jobs": {"stage": "select", "server": "jobs", "fingerprint": server.tools_fingerprint, "temperature": 3.0},
         "old": {"stage": "select", "server": "lights", "fingerprint": "0" * 64},
     }.items():
         place = tmp_path / "adapters" / name
