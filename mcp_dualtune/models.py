@@ -65,7 +65,9 @@ def load_pipeline(settings: Settings) -> Pipeline:
     from mcp_dualtune.engine.load import load_model  # noqa: PLC0415
 
     model = settings.model
-    engine = HFEngine(load_model(model_folder(model), model.precision, model.device, model.threads))
+    # What 8 bits cost is measured for our own models only.
+    precision = "bf16" if model.precision == "auto" and model.path is not None else model.precision
+    engine = HFEngine(load_model(model_folder(model), precision, model.device, model.threads))
     folders = (*model.adapters, model_folder(model))
     filling = Seat.of(engine, AdapterStore(folders, engine.digest, (ENCODER_DIGEST,)))
     if model.choosing == "model" or (model.choosing == "auto" and model.path is not None):

@@ -12,6 +12,7 @@ from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ModelSettings, Settings
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.generate import HFEngine
+from mcp_dualtune.engine.int8 import Int8Linear
 from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.errors import ModelLoadError
 from mcp_dualtune.models import ENCODER_DIGEST, embedded_model, encoder_folder, load_pipeline
@@ -32,6 +33,17 @@ def test_the_encoder_chooses_and_reads_and_the_decoder_writes(embedded: Pipeline
     assert embedded.reader is not None
     assert embedded.reader.engine is embedded.choosing.engine
     assert {one.manifest.stage for one in embedded.filling.adapters.adapters} == {"arguments"}
+
+
+def test_our_own_models_run_with_8_bit_weights_and_others_do_not(embedded: Pipeline, tmp_path: Path) -> None:
+    def is_int8(pipeline: Pipeline) -> bool:
+        engine = pipeline.filling.engine
+        assert isinstance(engine, HFEngine)
+        return any(isinstance(module, Int8Linear) for module in engine.model.modules())
+
+    assert is_int8(embedded)
+    assert not is_int8(load_pipeline(Settings(model=ModelSettings(precision="bf16"))))
+    assert not is_int8(load_pipeline(Settings(model=ModelSettings(tiny_llama(tmp_path / "own")))))
 
 
 def test_every_adapter_that_comes_along_is_used(embedded: Pipeline) -> None:
@@ -74,7 +86,7 @@ def test_the_embedded_models_read_what_stands_in_the_request(embedded: Pipeline)
     files = build_server("disk", "", [{"name": "move", "inputSchema": schema}]).spec
     made = embedded.decide(Request("move ~/Bilder/Ätna-3.png", servers=("disk",)), Catalog((files,)), Event())
     assert made.arguments == {"source": "~/Bilder/Ätna-3.png"}
-    assert made.stages[-1].adapter == "arguments"
+    assert made.stages[-1].adapter == "arguments (reading)"
 
 
 def test_the_embedded_decoder_can_do_everything_alone() -> None:

@@ -62,7 +62,8 @@ class ModelSettings:
     choosing: Literal["auto", "encoder", "model"] = "auto"
     """Who chooses server and tool: the public encoder under our adapters, or the model itself. `auto` takes the encoder
     for the embedded model, and the model itself where `path` names one."""
-    precision: Literal["bf16", "int8", "float32"] = "bf16"
+    precision: Literal["auto", "bf16", "int8", "float32"] = "auto"
+    """`auto` runs our own models with 8-bit weights on a CPU, and everything else in bfloat16."""
     threads: int | None = field(default=None, metadata=_POSITIVE)
     device: Literal["cpu", "cuda", "auto"] = "cpu"
 

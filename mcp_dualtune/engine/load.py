@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from mcp_dualtune.errors import ModelLoadError
 
-Precision = Literal["bf16", "int8", "float32"]
+Precision = Literal["auto", "bf16", "int8", "float32"]
+"""`auto` is int8 on a CPU and bf16 elsewhere."""
 Device = Literal["cpu", "cuda", "auto"]
 
 ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
@@ -107,6 +108,8 @@ def _load(folder: Path, kind: str, precision: Precision, device: Device, threads
 
     transformers.utils.logging.disable_progress_bar()
     place = _device(device, torch.cuda.is_available())
+    if precision == "auto":
+        precision = "int8" if place == "cpu" else "bf16"
     if precision == "int8" and place == "cuda":
         raise ModelLoadError("int8 is for the CPU.", hint='Set precision to "bf16" on a GPU.')
     try:

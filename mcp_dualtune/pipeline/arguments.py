@@ -81,7 +81,7 @@ def fill(
     arguments = {**{name: values[name] for name in names if name in values}, **fixed}
     probability = read.probability * written.probability
     elapsed = (perf_counter() - started) * 1000
-    speakers = [adapter_name(read.adapter)] if read.adapter else []
+    speakers = [f"{adapter_name(read.adapter)} (reading)"] if read.adapter else []
     speakers += [written.speaker] if written.speaker else []
     record = StageRecord("arguments", canonical(values), probability, (), " + ".join(speakers), elapsed)
     provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)

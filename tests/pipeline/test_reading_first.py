@@ -43,7 +43,7 @@ def test_what_is_read_needs_no_writing(engine: NamingEngine) -> None:
     reader = Reads(arguments={"path": "notes/a.md"}, absent=["head"], probability=0.7)
     made = reading(engine, reader)
     assert (made.outcome, made.arguments, made.confidence) == ("call", {"path": "notes/a.md"}, pytest.approx(0.7))
-    assert made.stages[2].adapter == "arguments"
+    assert made.stages[2].adapter == "arguments (reading)"
     assert reader.asked == [["path", "head"]]
 
 
@@ -52,7 +52,7 @@ def test_what_is_not_read_is_written(engine: NamingEngine) -> None:
     engine.token_probabilities = (0.5,)
     made = reading(engine, Reads(arguments={"path": "notes/a.md"}, probability=0.7))
     assert (made.arguments, made.confidence) == ({"path": "notes/a.md", "head": 3}, pytest.approx(0.35))
-    assert made.stages[2].adapter == "arguments + base"
+    assert made.stages[2].adapter == "arguments (reading) + base"
     assert "notes/a.md" in engine.prompts[-1] and "path" not in engine.prompts[-1].split("notes/a.md")[0]
 
 
