@@ -102,7 +102,9 @@ class PairTemplate:
         """Tokens of plain text: markers written in it stay text."""
         found = self._parts.get(text)
         if found is None:
-            found = tuple(self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+            # Long texts are cut here, so the tokenizer need not warn of them.
+            encoded = self._tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True, verbose=False)
+            found = tuple(encoded)
             if len(self._parts) >= 20_000:  # bounds memory in a long training run; serving stays far below
                 self._parts.clear()
             self._parts[text] = found
