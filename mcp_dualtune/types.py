@@ -70,6 +70,11 @@ class ToolCall:
     tool: str
     arguments: Mapping[str, JSON]
 
+    @property
+    def key(self) -> str:
+        """Equal for equal calls."""
+        return canonical([self.server, self.tool, dict(self.arguments)])
+
 
 @dataclass(frozen=True)
 class ToolResult:

@@ -53,23 +53,19 @@ class Circle:
 
     def __init__(self, limits: LimitSettings, history: Sequence[HistoryItem] = ()) -> None:
         self._limit = limits.repeat
-        self._made = {_call_key(item.call) for item in history}
+        self._made = {item.call.key for item in history}
         self._results: dict[tuple[str, str], int] = {}
 
     def made_before(self, call: ToolCall) -> bool:
         """Whether this very call was made already for this request."""
-        return _call_key(call) in self._made
+        return call.key in self._made
 
     def add(self, step: Step) -> bool:
         """Count a step; True when its call has now given the same result as often as the limit allows."""
-        key = (_call_key(step.call), _result_key(step.result))
+        key = (step.call.key, _result_key(step.result))
         self._made.add(key[0])
         self._results[key] = self._results.get(key, 0) + 1
         return self._results[key] >= max(self._limit, 2)
-
-
-def _call_key(call: ToolCall) -> str:
-    return canonical([call.server, call.tool, dict(call.arguments)])
 
 
 def _result_key(result: ToolResult) -> str:

@@ -14,6 +14,9 @@ from mcp_dualtune.types import AdapterRef
 
 Tokens = tuple[int, ...]
 
+LIKELIEST = 8
+"""Likeliest first tokens of a value, and last tokens for each of them, that are put together."""
+
 
 @dataclass(frozen=True)
 class RankRequest:

@@ -15,15 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from mcp_dualtune.engine.base import Pointable, Pointers
+from mcp_dualtune.engine.base import LIKELIEST, Pointable, Pointers
 
 POINTER = 64
 """Width of the vectors whose product says that a value begins (or ends) at a token."""
 STATES = 3
 FAR = -1e4
 """Score of a token where no value can stand."""
-NEAR = 8
-"""First tokens of a value that are looked at."""
 
 
 class ReadingHead(nn.Module):
@@ -69,7 +67,9 @@ class Scores:
         begun = torch.sigmoid(self.starts + self.bias[:, None])
         found = []
         for slot, row in enumerate(self.starts):
-            likely = torch.cat([row.topk(min(NEAR, len(row))).indices, (begun[slot] > 0.5).nonzero()[:, 0]]).unique()
+            likely = torch.cat(
+                [row.topk(min(LIKELIEST, len(row))).indices, (begun[slot] > 0.5).nonzero()[:, 0]]
+            ).unique()
             found.append(dict(zip(likely.tolist(), self.ends(slot, likely).log_softmax(-1).tolist(), strict=True)))
         return Pointers(self.states.softmax(-1).tolist(), self.starts.log_softmax(-1).tolist(), found, begun.tolist())
 

@@ -92,8 +92,7 @@ class Score:
     false_none: Rate
     """Of the cases with a tool to choose: those answered `none`. Low is good."""
     bins: tuple[Bin, ...]
-    calibration_error: float | None
-    """Expected calibration error of the confidence against the whole decision being right, 0..1."""
+    """Confidence against the whole decision being right."""
     outcomes: Mapping[str, Mapping[str, int]]
     """Expected outcome -> decided outcome -> cases."""
     p50_ms: float
@@ -101,6 +100,11 @@ class Score:
     errors: tuple[Prediction, ...]
     wrong: tuple[str, ...]
     """Ids of the cases whose decision is wrong."""
+
+    @property
+    def calibration_error(self) -> float | None:
+        """See `calibration_error`, 0..1."""
+        return calibration_error(self.bins)
 
 
 def score(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Score:
@@ -131,8 +135,7 @@ def score(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Score:
         none_precision=_rate(nothing, is_right),
         none_recall=_rate(strange, is_right),
         false_none=_rate(choosing, lambda case, found: found.outcome == "none" and not is_right(case, found)),
-        bins=(bins := reliability(pairs)),
-        calibration_error=calibration_error(bins),
+        bins=reliability(pairs),
         outcomes=outcomes,
         p50_ms=percentile(latencies, 50),
         p95_ms=percentile(latencies, 95),

@@ -22,7 +22,7 @@ from mcp_dualtune.pipeline.route import route
 from mcp_dualtune.pipeline.select import select
 from mcp_dualtune.pipeline.stages import Choice, Parts, Seat
 from mcp_dualtune.security.untrusted import clean_server
-from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord, canonical
+from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord, ToolCall
 
 
 class Pipeline:
@@ -128,9 +128,7 @@ class _Run:
     def _chosen(self, name: str, routed: float, chosen: Choice) -> Decision:
         """What the likeliest tool comes to; where that very call was made already, the next likely option counts."""
         server = replace(self.catalog.server(name), context=self.shown[name].context)
-        done = {
-            canonical([item.call.server, item.call.tool, dict(item.call.arguments)]) for item in self.request.history
-        }
+        done = {item.call.key for item in self.request.history}
         left = 1.0
         for option, probability in chosen.options:
             record = replace(chosen.record, choice=option, probability=probability / left)
@@ -141,7 +139,7 @@ class _Run:
             tool = next(tool for tool in self.shown[name].tools if tool.name == option)
             # The model reads the cleaned schema; the two differ in texts only, so the answer is valid for both.
             filled = fill(self.filling, self.request, server, tool, self.thresholds.ask, self.reader)
-            if filled.missing or canonical([name, option, dict(filled.arguments)]) not in done:
+            if filled.missing or ToolCall(name, option, filled.arguments).key not in done:
                 break
             left -= probability
         else:

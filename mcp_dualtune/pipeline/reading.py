@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from mcp_dualtune.adapter_registry.store import AdapterStore
-from mcp_dualtune.engine.base import Pointers, PointingEngine, PointRequest
+from mcp_dualtune.engine.base import LIKELIEST, Pointers, PointingEngine, PointRequest
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, ReadingTemplate, Slot, Span, slots_of
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec, canonical
 
-NEAR = 8
-"""Likeliest begins and ends of a value that are put together."""
 REUSED, UNLIKELY = 0.97, 0.05
 """Words that another slot has read are read again when that is this likely, or any other reading this unlikely."""
 
@@ -214,4 +212,4 @@ def _several(page: Page, pointers: Pointers, slot: int, taken: set[int]) -> Iter
 
 
 def _best(scores: Sequence[float]) -> list[int]:
-    return heapq.nlargest(NEAR, range(len(scores)), key=scores.__getitem__)
+    return heapq.nlargest(LIKELIEST, range(len(scores)), key=scores.__getitem__)

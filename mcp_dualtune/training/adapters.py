@@ -98,9 +98,7 @@ class WritingTrainer(AdapterTrainer):
         super().__init__(base, runs, output, device)
         self.tokenizer = AutoTokenizer.from_pretrained(base)
         renderer = Renderer.for_tokenizer(self.tokenizer)
-        self.maker, self.judge = (
-            ExampleMaker(renderer, CaseMaker(split(corpus, held_out=held_out))) for held_out in (False, True)
-        )
+        self.maker, self.judge = makers(renderer, corpus)
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         self.adapted = AdaptedModel(model, MODULES, RANK, ALPHA, "mcp-dualtune/nano")
         self.objective = Writing(model, torch.compile(model.model), device)
@@ -119,6 +117,12 @@ class WritingTrainer(AdapterTrainer):
     def taught(self, item: Row) -> tuple[bytes, int]:
         """A row has a segment for each example."""
         return item.tokens.tobytes(), len(np.unique(item.segment[item.segment != item.root]))
+
+
+def makers(renderer: Renderer, corpus: Corpus, **settings: Any) -> tuple[ExampleMaker, ExampleMaker]:
+    """One that draws from the training requests, and one that draws from the held-out ones."""
+    training, held_out = (CaseMaker(split(corpus, held_out=kept)) for kept in (False, True))
+    return ExampleMaker(renderer, training, **settings), ExampleMaker(renderer, held_out, **settings)
 
 
 def argument_groups(maker: ExampleMaker, job: Job) -> Make:

@@ -17,13 +17,12 @@ from mcp_dualtune.engine.load import load_encoder
 from mcp_dualtune.engine.reading import POINTER, attach_head
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.prompting.reading import ReadingTemplate
-from mcp_dualtune.training.adapters import AdapterTrainer
-from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.adapters import AdapterTrainer, makers
 from mcp_dualtune.training.choosing import Choosing
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, set_temperature
 from mcp_dualtune.training.reading import Pointing, readings
-from mcp_dualtune.training.sources import Corpus, split
+from mcp_dualtune.training.sources import Corpus
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RANK, ALPHA = 16, 32
@@ -46,12 +45,7 @@ class ChoosingTrainer(AdapterTrainer):
         super().__init__(base, runs, output, device)
         tokenizer = AutoTokenizer.from_pretrained(base)
         renderer = Renderer.for_tokenizer(tokenizer)
-        self.maker, self.judge = (
-            ExampleMaker(
-                renderer, CaseMaker(split(corpus, held_out=held_out)), branches=BRANCHES, listed_tools=LISTED_TOOLS
-            )
-            for held_out in (False, True)
-        )
+        self.maker, self.judge = makers(renderer, corpus, branches=BRANCHES, listed_tools=LISTED_TOOLS)
         self.adapted = AdaptedModel(load_trainable(base), MODULES, RANK, ALPHA, NAME)
         self.objective = Choosing(self.adapted.model, int(tokenizer.cls_token_id))
 
@@ -123,13 +117,8 @@ class ReadingTrainer(AdapterTrainer):
         super().__init__(base, runs, output, device)
         tokenizer = AutoTokenizer.from_pretrained(base)
         write = partial(readings, ReadingTemplate(tokenizer))
-        self.maker, self.judge = (
-            ExampleMaker(
-                Renderer.for_tokenizer(tokenizer), CaseMaker(split(corpus, held_out=held_out)),
-                branches=READING_BRANCHES, write=write,
-            )
-            for held_out in (False, True)
-        )  # fmt: skip
+        renderer = Renderer.for_tokenizer(tokenizer)
+        self.maker, self.judge = makers(renderer, corpus, branches=READING_BRANCHES, write=write)
         model = load_trainable(base)
         attach_head(model)
         ranks = dict.fromkeys(HEAD, POINTER)

@@ -128,11 +128,6 @@ def load_corpus(data: Path, *, texts: bool = True) -> Corpus:
 def tuned_corpus() -> Corpus:
     """The tuned servers alone: all that comes with this package."""
     corpus = Corpus()
-    _load_tuned(corpus)
-    return corpus
-
-
-def _load_tuned(corpus: Corpus) -> None:
     here = resources.files("mcp_dualtune.training")
     for line in here.joinpath("phrases/none.jsonl").read_text("utf-8").splitlines():
         row = json.loads(line)
@@ -152,6 +147,7 @@ def _load_tuned(corpus: Corpus) -> None:
                 corpus.chains[name].append(Chain(name, row["text"], row.get("values") or {}, tuple(row["steps"])))
             else:
                 corpus.entries[name].append(parse_entry(name, row["tool"], row))
+    return corpus
 
 
 def _load_authored(corpus: Corpus, data: Path) -> None:

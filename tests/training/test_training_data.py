@@ -22,13 +22,12 @@ from mcp_dualtune.training.sources import (
     CALL_FILES,
     CHOICE_FILES,
     TUNED,
-    Corpus,
-    _load_tuned,
     held_out,
     load_corpus,
     make_server,
     read_rows,
     split,
+    tuned_corpus,
 )
 from mcp_dualtune.training.zones import zone_values
 
@@ -226,8 +225,7 @@ def test_places_stand_for_zones_of_the_database() -> None:
 
 
 def test_refused_requests_come_near_tuned_servers_or_none() -> None:
-    corpus = Corpus()
-    _load_tuned(corpus)
+    corpus = tuned_corpus()
     assert set(corpus.refused) <= {*TUNED, ""}
     kept, held = (split(corpus, held_out=part).refused[""] for part in (False, True))
     assert kept and held and not set(kept) & set(held)
