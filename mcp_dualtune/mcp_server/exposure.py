@@ -5,6 +5,7 @@ Owns the descriptions and schemas of our tools. Refuses to own what they do (`se
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from mcp_dualtune.catalog.naming import PublicNames
 from mcp_dualtune.mcp_server.results import Wire, wire_tool
 from mcp_dualtune.records import decision_schema, trajectory_schema
 from mcp_dualtune.types import ToolSpec
+
+logger = logging.getLogger(__name__)
 
 Exposure = Literal["none", "selected", "all"]
 FOUND = 5
@@ -110,9 +113,12 @@ class Exposed:
     fill the client's context.
     """
 
-    def __init__(self, exposure: Exposure) -> None:
+    def __init__(self, exposure: Exposure, prefixes: Mapping[str, str] | None = None) -> None:
         self.exposure = exposure
+        self._prefixes = prefixes or {}
+        self._reserved = tuple(str(tool["name"]) for tool in own_tools())
         self._selected: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
 
     def select(self, tools: Iterable[ToolSpec]) -> bool:
         """Note tools that were found; True when that changes what is shown."""
@@ -126,7 +132,7 @@ class Exposed:
         """What is shown now, by public name, in catalog order."""
         if self.exposure == "none":
             return {}
-        named = _by_public_name(catalog)
+        named = self._by_public_name(catalog)
         if self.exposure == "all":
             return named
         return {name: tool for name, tool in named.items() if (tool.server, tool.name) in self._selected}
@@ -135,8 +141,10 @@ class Exposed:
         """The same as `tools/list` shows it."""
         return [wire_tool(tool, name) for name, tool in self.tools(catalog).items()]
 
-
-def _by_public_name(catalog: Catalog) -> dict[str, ToolSpec]:
-    tools = {(tool.server, tool.name): tool for server in catalog.servers for tool in server.tools}
-    names = PublicNames(tools)
-    return {names.join(*pair): tool for pair, tool in tools.items()}
+    def _by_public_name(self, catalog: Catalog) -> dict[str, ToolSpec]:
+        tools = {(tool.server, tool.name): tool for server in catalog.servers for tool in server.tools}
+        names = PublicNames(tools, self._prefixes, self._reserved)
+        for server, tool in set(names.clashes) - self._warned:
+            self._warned.add((server, tool))
+            logger.warning('%s: "%s" keeps its prefix: the shorter name is taken', server, tool)
+        return {names.join(*pair): tool for pair, tool in tools.items()}

@@ -66,7 +66,7 @@ def build_server(gateway: Gateway) -> GatewayServer:
 class _Handlers:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.exposed = Exposed(gateway.config.settings.expose)
+        self.exposed = Exposed(gateway.config.settings.expose, gateway.config.prefixes)
         self.own = {tool["name"]: tool for tool in own_tools()}
         self.bus = InMemorySubscriptionBus()
         self.sessions: dict[int, ServerSession] = {}
