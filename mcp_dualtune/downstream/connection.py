@@ -51,7 +51,8 @@ class Connection:
         self.instructions: str | None = None
         self.protocol: str | None = None
         """Negotiated protocol version."""
-        self.ready, self.ended = anyio.Event(), anyio.Event()
+        self.ready, self.lost, self.ended = anyio.Event(), anyio.Event(), anyio.Event()
+        """`lost` comes before `ended`: no call can be made any more, but the server may still be ending."""
         self._on_tools_changed = on_tools_changed
         self._link: Link = make_link(config)
         self._session: ClientSession | None = None
@@ -60,6 +61,7 @@ class Connection:
         self._scope = anyio.CancelScope()
         self._stopping = False
         self._failure: DownstreamError | None = None
+        self._given_up: DownstreamError | None = None
 
     @property
     def pid(self) -> int | None:
@@ -70,6 +72,12 @@ class Connection:
         """Make `run` close the connection and return."""
         self._stopping = True
         self._scope.cancel()
+
+    def give_up(self, reason: DownstreamError) -> None:
+        """Make `run` close the connection and raise `reason`."""
+        if self._wire is not None and not self._wire.closed:
+            self._given_up = reason
+            self._wire.gone.set()
 
     async def run(self) -> None:
         """Open the connection and hold it until `stop`.
@@ -108,8 +116,11 @@ class Connection:
                 scope.deadline = math.inf
                 self._session = session
                 self.ready.set()
-                await self._hold(session, wire)
-                raise ServerUnavailable(f'"{self.config.name}" ended the connection.')
+                try:
+                    await self._hold(session, wire)
+                finally:
+                    self.lost.set()
+                raise self._given_up or ServerUnavailable(f'"{self.config.name}" ended the connection.')
 
     async def _handshake(self, session: ClientSession) -> None:
         """Legacy first by default: only there can servers ask back; a server that refuses gets the other protocol."""
@@ -223,6 +234,35 @@ class Connection:
             raise await self._explain_call(error, tool, limit, wire) from error
         return read_result(self.config.name, tool, answer.whole if isinstance(answer, Kept) else answer)
 
+    async def ping(self, timeout: float) -> bool:
+        """Ask for a sign of life; any answer is one, also an error. False is silence, or a connection that is lost.
+
+        Finding it lost ends the connection: a remote server that went away while idle is noticed here first.
+        """
+        session, wire = self._session, self._wire
+        if session is None or wire is None or wire.closed:
+            return False
+        try:
+            with anyio.fail_after(timeout):
+                # The stateless protocol has no ping; every server must answer this.
+                await (session.send_discover(MODERN) if wire.modern else session.send_ping())
+        except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
+            silent = isinstance(error, TimeoutError) or (isinstance(error, MCPError) and error.code == _TIMED_OUT)
+            if not silent and self._is_lost(error, wire):
+                wire.gone.set()
+            return not silent and not wire.closed
+        except ValidationError:
+            return True
+        return True
+
+    def _is_lost(self, error: Exception, wire: Wire) -> bool:
+        """Whether this error of a request says that the whole connection is of no use any more."""
+        if not isinstance(error, MCPError):
+            return True
+        remote = self.config.transport != "stdio"
+        forgotten = remote and error.code == _INVALID_REQUEST and "session" in str(error).lower()
+        return forgotten or (error.code == _CLOSED and (remote or wire.closed))
+
     async def _explain_call(self, error: Exception, tool: str, limit: float, wire: Wire) -> DownstreamError:
         name = self.config.name
         code = error.code if isinstance(error, MCPError) else None
@@ -232,10 +272,7 @@ class Connection:
                 # This transport does not tell us when a message could not be delivered.
                 wire.gone.set()
             return ServerTimeout(f'"{name}" did not answer "{tool}" within {limit:g} s.', hint=hint)
-        remote = self.config.transport != "stdio"
-        lost = code == _CLOSED and (remote or wire.closed)
-        forgotten = remote and code == _INVALID_REQUEST and "session" in str(error).lower()
-        if lost or forgotten or not isinstance(error, MCPError):
+        if self._is_lost(error, wire) or not isinstance(error, MCPError):
             # Remote servers end unseen: whoever notices makes the owner task start again.
             wire.gone.set()
             with anyio.move_on_after(LAST_WORDS_SECONDS):
