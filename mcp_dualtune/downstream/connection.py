@@ -21,6 +21,7 @@ from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.downstream import failures, questions
 from mcp_dualtune.downstream.listening import Listener, declares
 from mcp_dualtune.downstream.listing import OTHERS, Entries, read_others, read_tools
+from mcp_dualtune.downstream.pushed import callbacks
 from mcp_dualtune.downstream.questions import LEVELS, Askers, Caller, Forwarded
 from mcp_dualtune.downstream.transports import Link, make_link
 from mcp_dualtune.downstream.wire import SPEAKS_FOR, Kept, Wire, read_result
@@ -59,7 +60,8 @@ class Connection:
         self.instructions: str | None = None
         self.protocol: str | None = None
         """Negotiated protocol version."""
-        self.ready, self.ended = anyio.Event(), anyio.Event()
+        self.ready, self.lost, self.ended = anyio.Event(), anyio.Event(), anyio.Event()
+        """`lost` comes before `ended`: no call can be made any more, but the server may still be ending."""
         self.askers = Askers()
         """Whose requests run here."""
         self.news: News | None = None
@@ -77,6 +79,7 @@ class Connection:
         self._scope = anyio.CancelScope()
         self._stopping = False
         self._failure: DownstreamError | None = None
+        self._given_up: DownstreamError | None = None
 
     @property
     def pid(self) -> int | None:
@@ -99,6 +102,12 @@ class Connection:
         """Make `run` close the connection and return."""
         self._stopping = True
         self._scope.cancel()
+
+    def give_up(self, reason: DownstreamError) -> None:
+        """Make `run` close the connection and raise `reason`."""
+        if self._wire is not None and not self._wire.closed:
+            self._given_up = reason
+            self._wire.gone.set()
 
     async def run(self) -> None:
         """Open the connection and hold it until `stop`.
@@ -127,11 +136,7 @@ class Connection:
             async with ClientSession(
                 dispatcher=wire,
                 message_handler=self._on_message,
-                # A callback declares the capability; whether it can be kept is known only when a question comes.
-                elicitation_callback=lambda _, params: self._asked(wire_types.ElicitRequest(params=params)),
-                sampling_callback=lambda _, params: self._asked(wire_types.CreateMessageRequest(params=params)),
-                sampling_capabilities=wire_types.SamplingCapability(tools=wire_types.SamplingToolsCapability()),
-                list_roots_callback=lambda _: self._asked(wire_types.ListRootsRequest()),
+                **callbacks(self.askers),
             ) as session:
                 await self._handshake(session)
                 wire.modern = session.protocol_version == MODERN
@@ -142,8 +147,11 @@ class Connection:
                 scope.deadline = math.inf
                 self._session = session
                 self.ready.set()
-                await self._hold(session, wire)
-                raise ServerUnavailable(f'"{self.config.name}" ended the connection.')
+                try:
+                    await self._hold(session, wire)
+                finally:
+                    self.lost.set()
+                raise self._given_up or ServerUnavailable(f'"{self.config.name}" ended the connection.')
 
     async def _handshake(self, session: ClientSession) -> None:
         """Legacy first by default: only there can servers ask back; a server that refuses gets the other protocol."""
@@ -188,19 +196,6 @@ class Connection:
                     continue
                 if self._on_change is not None:
                     self._on_change()
-
-    async def _asked(self, question: Any) -> Any:
-        """Put a question that the server pushes to the one client it can belong to."""
-        data = question.model_dump(by_alias=True, mode="json", exclude_none=True)
-        method: str = data["method"]
-        try:
-            answer = await questions.put(self.askers.current(), method, data.get("params") or {})
-            return _answer_type(method, data).model_validate(answer, by_name=False)
-        except ValidationError:
-            return wire_types.ErrorData(code=wire_types.INTERNAL_ERROR, message="The client's answer is not valid.")
-        except ProtocolError as error:
-            code = wire_types.INTERNAL_ERROR if error.code is None else error.code
-            return wire_types.ErrorData(code=code, message=error.said, data=error.data)
 
     async def _on_message(self, message: Any) -> None:
         if isinstance(message, _LIST_CHANGES):
@@ -347,6 +342,27 @@ class Connection:
         if self._session is not None and not self.modern:
             await self._session.send_notification(wire_types.RootsListChangedNotification())
 
+    async def ping(self, timeout: float) -> bool:
+        """Ask for a sign of life; any answer is one, also an error. False is silence, or a connection that is lost.
+
+        Finding it lost ends the connection: a remote server that went away while idle is noticed here first.
+        """
+        session, wire = self._session, self._wire
+        if session is None or wire is None or wire.closed:
+            return False
+        try:
+            with anyio.fail_after(timeout):
+                # The stateless protocol has no ping; every server must answer this.
+                await (session.send_discover(MODERN) if wire.modern else session.send_ping())
+        except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
+            silent = failures.timed_out(error)
+            if not silent and failures.lost(error, self.config, wire.closed):
+                wire.gone.set()
+            return not silent and not wire.closed
+        except ValidationError:
+            return True
+        return True
+
     async def _explain_call(self, error: Exception, what: str, limit: float, wire: Wire) -> DownstreamError:
         if failures.timed_out(error):
             if self.config.transport == "sse":
@@ -361,12 +377,3 @@ class Connection:
             await self.ended.wait()
         about = self._link.account() or (self._failure.message if self._failure else str(error))
         return failures.lost_during(self.config, what, about)
-
-
-def _answer_type(method: str, data: Mapping[str, Any]) -> type[BaseModel]:
-    if method == "elicitation/create":
-        return wire_types.ElicitResult
-    if method == "roots/list":
-        return wire_types.ListRootsResult
-    wants_tools = bool((data.get("params") or {}).get("tools"))
-    return wire_types.CreateMessageResultWithTools if wants_tools else wire_types.CreateMessageResult

@@ -78,19 +78,19 @@ class Lanes:
         Raises:
             DownstreamError: the server is not there, or has no room for another connection.
         """
-        main = await self._pool.connected(server)
-        if caller is None or caller.lane == "shared" or main.modern:
-            yield main
-            return
-        lane = await self._enter(main.config, caller.user if caller.lane == "own" else None)
-        try:
-            await _ready(lane)
-            lane.connection.askers.standing = caller.standing
-            yield lane.connection
-        finally:
-            lane.running -= 1
-            lane.used = anyio.current_time()
-            self._freed.set()
+        async with self._pool.lend(server) as main:
+            if caller is None or caller.lane == "shared" or main.modern:
+                yield main
+                return
+            lane = await self._enter(main.config, caller.user if caller.lane == "own" else None)
+            try:
+                await _ready(lane)
+                lane.connection.askers.standing = caller.standing
+                yield lane.connection
+            finally:
+                lane.running -= 1
+                lane.used = anyio.current_time()
+                self._freed.set()
 
     async def close_of(self, user: Hashable) -> None:
         """Close what belongs to a user who is gone."""
@@ -141,8 +141,7 @@ class Lanes:
     async def _close_idle(self) -> None:
         while True:
             await anyio.sleep(IDLE_SECONDS / 10)
-            since = anyio.current_time() - IDLE_SECONDS
-            await self._close(lambda lane: not lane.running and lane.used < since)
+            await self._close(lambda lane: not lane.running and lane.used < anyio.current_time() - IDLE_SECONDS)
 
     async def _close(self, chosen: Callable[[_Lane], bool]) -> None:
         ending = [lane for lanes in self._lanes.values() for lane in lanes if chosen(lane)]
