@@ -83,9 +83,11 @@ class Lanes:
         async with self._pool.lend(server) as main:
             lane = None if caller is None or caller.lane == "shared" else await self._choose(main, caller)
             if caller is None or lane is None:
-                yield main
-                if main.askers.asked:
-                    self._asking.add(server)
+                try:
+                    yield main
+                finally:
+                    if main.askers.asked:
+                        self._asking.add(server)
                 return
             try:
                 await _ready(lane)

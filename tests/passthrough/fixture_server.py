@@ -10,6 +10,7 @@ import json
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -30,7 +31,7 @@ FORM = {"type": "object", "properties": {"name": {"type": "string", "default": "
 NOTHING = {"type": "object", "properties": {}}
 NAMES = [
     *("blocks", "fail", "refuse", "progress", "log", "wait", "meta", "big"),
-    *("ask", "ask_twice", "visit", "sample", "roots", "grow", "touch"),
+    *("ask", "ask_twice", "visit", "sample", "roots", "grow", "touch", "folders"),
 ]
 TOOLS: dict[str, dict[str, Any]] = {
     "echo": {
@@ -66,7 +67,7 @@ class Fixture:
         self.bus = InMemorySubscriptionBus()
         self.extra: list[str] = []
         self.subscribers: list[Any] = []
-        self.waiting: list[str] = []
+        self.roots: list[str] = []
 
     # Tools
 
@@ -109,15 +110,17 @@ class Fixture:
         return text("logged")
 
     async def do_wait(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
-        self.waiting.append("started")
+        # A file, because whoever looks may be talking to another process of this server.
+        record = Path((params.arguments or {})["record"])
+        record.write_text("started", encoding="utf-8")  # noqa: ASYNC240 - a few bytes
         try:
             await anyio.sleep(600)
         finally:
-            self.waiting.append("ended")
+            record.write_text("ended", encoding="utf-8")  # noqa: ASYNC240
 
     async def do_meta(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
         kept = {k: v for k, v in (ctx.meta or {}).items() if "/" in k and not k.startswith("io.modelcontextprotocol")}
-        return text(json.dumps({"meta": kept, "waiting": self.waiting}))
+        return text(json.dumps(kept))
 
     async def do_big(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
         return text("x" * 1_500_000)
@@ -251,6 +254,13 @@ class Fixture:
         values = [f"{about}:{params.argument.value}{end}" for end in "ab"]
         return t.CompleteResult(completion=t.Completion(values=values, total=2, has_more=False))
 
+    async def roots_changed(self, ctx: Context, params: Any) -> None:
+        """Ask for the client's folders while none of its requests runs, as servers of files do."""
+        self.roots = [str(root.uri) for root in (await ctx.session.list_roots()).roots]
+
+    async def do_folders(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
+        return text(json.dumps(self.roots))
+
     async def set_level(self, ctx: Context, params: Any) -> t.EmptyResult:
         return t.EmptyResult()
 
@@ -286,6 +296,7 @@ def make_server() -> FixtureServer:
         on_get_prompt=fixture.get_prompt,
         on_completion=fixture.complete,
         on_set_logging_level=fixture.set_level,
+        on_roots_list_changed=fixture.roots_changed,
         on_subscriptions_listen=ListenHandler(fixture.bus),
     )
 

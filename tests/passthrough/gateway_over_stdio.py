@@ -10,7 +10,11 @@ import anyio
 
 from mcp_dualtune.config import Config, ServerConfig, ServerOptions, Settings
 from mcp_dualtune.gateway import Gateway
+from mcp_dualtune.mcp_server import announcing, passthrough
 from mcp_dualtune.mcp_server.run import serve_stdio
+
+# The machine may be busy; what happens when servers are late is tested elsewhere.
+announcing.HANDSHAKE_PATIENCE = passthrough.START_PATIENCE = 90.0
 
 
 async def main() -> None:

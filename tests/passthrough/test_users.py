@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -73,16 +74,16 @@ async def test_questions_of_two_users_at_once_reach_each_his_own(mode: Any, back
 
 @pytest.mark.parametrize("mode", ERAS)
 @bounded
-async def test_a_question_that_may_belong_to_two_users_is_put_to_neither(mode: Any) -> None:
-    one, other = User(), User()
+async def test_a_question_that_may_belong_to_two_users_is_put_to_neither(mode: Any, tmp_path: Path) -> None:
+    one, other, record = User(), User(), tmp_path / "record"
     async with (
         serving("legacy") as (server, _),
         Client(server, mode=mode, elicitation_callback=one.elicit) as first,
         Client(server, mode=mode, elicitation_callback=other.elicit) as second,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(first.call_tool, "fixture__wait", {})
-        while "started" not in (await second.call_tool("fixture__meta", {})).content[0].text:  # type: ignore[union-attr]  # noqa: ASYNC110
+        tasks.start_soon(first.call_tool, "fixture__wait", {"record": str(record)})
+        while not record.exists():  # noqa: ASYNC110 - written by the other call
             await anyio.sleep(0.01)
         with pytest.raises(MCPError, match="cannot be asked"):
             await ask(second, "second")
@@ -124,3 +125,27 @@ async def test_a_server_may_ask_while_our_own_tool_uses_it() -> None:
                     await client.call_tool("do", {"request": "x"})
             assert json.loads(made[0].text)["content"] == {"name": "Eva"}
             assert [question.message for question in user.asked] == ["Name of do?"]
+
+
+@bounded
+async def test_folders_are_told_to_a_server_that_asks_while_nothing_runs() -> None:
+    """Only where there is one user; and again when they change."""
+    folders = ["first"]
+
+    async def roots(context: Any) -> t.ListRootsResult:
+        return t.ListRootsResult(roots=[t.Root(uri=f"file:///{name}") for name in folders])
+
+    async with serving("legacy") as (_, gateway):
+        for one_user, told in ((True, True), (False, False)):
+            server = build_server(gateway, one_user=one_user)
+            async with Client(server, mode="legacy", list_roots_callback=roots) as client:
+
+                async def known(client: Client = client) -> list[str]:
+                    return list(json.loads((await client.call_tool("fixture__folders", {})).content[0].text))  # type: ignore[union-attr]
+
+                folders[:] = [f"second-{one_user}"]
+                await client.send_roots_list_changed()
+                await known()
+                while told and await known() != [f"file:///second-{one_user}"]:  # noqa: ASYNC110
+                    await anyio.sleep(0.01)
+                assert (await known() == [f"file:///second-{one_user}"]) is told
