@@ -68,6 +68,11 @@ class Connection:
         """Process id of a server that we started, while it runs."""
         return self._link.pid
 
+    @property
+    def usable(self) -> bool:
+        """Whether a call can be sent now."""
+        return self._session is not None and self._wire is not None and not self._wire.closed
+
     def stop(self) -> None:
         """Make `run` close the connection and return."""
         self._stopping = True

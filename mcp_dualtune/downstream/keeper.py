@@ -251,8 +251,9 @@ class Keeper:
             await self.settled.wait()
         # One that was never ready gives no reason to hope; one that was is likely to be back soon.
         with anyio.move_on_after(RETURN_SECONDS):
-            while self.connection is None and self._is_coming_back():
-                await self._usable.wait()
+            while not ((connection := self.connection) and connection.usable) and self._is_coming_back():
+                # What is no longer usable is about to be taken back.
+                await (connection.lost if connection else self._usable).wait()
         if self.connection is None:
             raise self._refusal()
         return self.connection
