@@ -67,6 +67,11 @@ class Scene:
         await self.faults[kind](choice, living, group)
         return kind
 
+    @property
+    def processes(self) -> int:
+        """Processes when all is well: each stdio server has its launcher."""
+        return len(self.ports) + 2 * (len(self.names) - len(self.ports))
+
     def heal(self) -> None:
         """Put back what is gone, and wake what is frozen."""
         self.extra, self.patience = False, CALL_SECONDS
@@ -103,7 +108,9 @@ class Scene:
             "--port",
             port,
         ]
-        return subprocess.Popen(command, env={**os.environ, MARK: self.mark}, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, env={**os.environ, MARK: self.mark}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
 
     def _write(self, text: str | None = None) -> None:
         self.config.write_text(text or json.dumps(self._settings()), encoding="utf-8")

@@ -27,7 +27,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -90,6 +90,8 @@ class Report:
 
     seconds: float
     tally: Tally
+    processes: int
+    """Processes that ten servers need."""
     before: Footprint
     after: Footprint
     repeated: int
@@ -111,13 +113,23 @@ class Report:
             "answers from nowhere": self.unseen,
             "servers that did not heal": len(self.unhealed),
             "processes left after the end": self.left,
-            "processes too many": after.processes - before.processes,
+            "processes too many": max(after.processes, before.processes) - self.processes,
             "threads too many": after.threads - before.threads,
             "tasks too many": after.tasks - before.tasks,
             "descriptors too many": max(after.descriptors - before.descriptors - DESCRIPTORS, 0),
             "MB grown": int(max(after.memory_mb - before.memory_mb - MEMORY_MB, 0)),
         }
         return [f"{count} {what}" for what, count in found.items() if count > 0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every count, for a program."""
+        return {
+            **{entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "tally"},
+            **vars(self.tally),
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "broken": self.broken,
+        }
 
 
 class Soak:
@@ -223,14 +235,10 @@ class Soak:
             while True:
                 await anyio.sleep(1.0)
                 earlier, found = found, _look(self.scene.mark)
-                if _fits(found, earlier if bound is None else bound):
+                few = earlier if bound is None else bound
+                if found.processes <= self.scene.processes and found.tasks <= few.tasks:
                     break
         return found
-
-
-def _fits(found: Footprint, bound: Footprint) -> bool:
-    few = found.processes <= bound.processes and found.tasks <= bound.tasks
-    return few and found.descriptors <= bound.descriptors
 
 
 def _look(mark: str) -> Footprint:
@@ -300,6 +308,7 @@ async def soak(folder: Path, *, faults: int, seconds: float, seed: int = 0) -> R
     return Report(
         seconds=round(time.monotonic() - began, 1),
         tally=run.tally,
+        processes=scene.processes,
         before=before,
         after=after,
         repeated=sum(count > 1 for count in ledger.values()),
@@ -342,7 +351,7 @@ def main() -> int:
         report = anyio.run(run)
     tell(report)
     if args.json:
-        args.json.write_text(json.dumps({**asdict(report), "broken": report.broken}, indent=2), encoding="utf-8")
+        args.json.write_text(json.dumps(report.to_json(), indent=2), encoding="utf-8")
     return 1 if report.broken else 0
 
 

@@ -216,6 +216,7 @@ def main() -> None:
     Handler.chaos, Handler.sessions = chaos, {}
     with ThreadingHTTPServer(("127.0.0.1", options.port), Handler) as server:
         server.daemon_threads = True
+        print("listening", flush=True)
         server.serve_forever()
 
 
