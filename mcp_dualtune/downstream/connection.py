@@ -266,7 +266,9 @@ class Connection:
             return True
         remote = self.config.transport != "stdio"
         forgotten = remote and error.code == _INVALID_REQUEST and "session" in str(error).lower()
-        return forgotten or (error.code == _CLOSED and (remote or wire.closed))
+        # A stdio server may use this code itself; the SDK also does when it can no longer write to the server.
+        closed = error.code == _CLOSED and (remote or wire.closed or error.message == "Connection closed")
+        return forgotten or closed
 
     async def _explain_call(self, error: Exception, tool: str, limit: float, wire: Wire) -> DownstreamError:
         name = self.config.name
