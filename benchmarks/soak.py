@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import logging
@@ -69,7 +70,8 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """About every call that hung or was answered wrongly."""
     slowest: float = 0.0
 
 
@@ -174,7 +176,7 @@ class Soak:
             async def make(server: str = server, arguments: dict[str, Any] = arguments) -> str:
                 return (await self.gateway.call(server, "echo", arguments)).text
 
-            await self.book(arguments["text"], make)
+            await self.book(server, arguments["text"], make)
 
     async def be_clients(self, over: anyio.Event, mode: Any) -> None:
         """One MCP client after the other; some vanish in the middle of a call."""
@@ -191,10 +193,10 @@ class Soak:
                                 raise MCPError(0, text)
                             return text
 
-                        if not await self.book(arguments["text"], make) or over.is_set():
+                        if not await self.book(server, arguments["text"], make) or over.is_set():
                             break
 
-    async def book(self, token: str, make: Callable[[], Awaitable[str]]) -> bool:
+    async def book(self, server: str, token: str, make: Callable[[], Awaitable[str]]) -> bool:
         """Make one call and write down how it ends; False when the caller vanished on purpose."""
         patience = self.random.uniform(0, 0.3) if self.random.random() < VANISH_SHARE else None
         began = time.monotonic()
@@ -204,7 +206,7 @@ class Soak:
                 text = await make()
                 outcome = "answered" if text == token else "wrong"
                 if outcome == "wrong":
-                    self.tally.wrong.append(text[:200])
+                    self.tally.remarks.append(f"{server}: {token} was answered with {text[:200]}")
                 self.answered.append(token)
             except (DualTuneError, MCPError) as error:
                 outcome = "failed"
@@ -212,6 +214,9 @@ class Soak:
         if scope.cancelled_caught:
             outcome = "hung" if patience is None else "cancelled"
             self.tally.faults["caller vanishes"] += patience is not None
+        if outcome == "hung":
+            states = [state for state in self.gateway.server_states() if state.name == server]
+            self.tally.remarks.append(f"{server}: no end after {HUNG_SECONDS:g} s: {states}")
         self.tally.calls[outcome] += 1
         self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
         return not scope.cancelled_caught
@@ -243,6 +248,9 @@ class Soak:
 
 def _look(mark: str) -> Footprint:
     gc.collect()
+    with suppress(OSError, AttributeError):
+        # What the C library keeps for later is not held by anybody.
+        ctypes.CDLL(None).malloc_trim(0)
     # The pool of threads that anyio keeps for blocking calls grows and shrinks by itself.
     threads = [thread for thread in threading.enumerate() if "AnyIO" not in thread.name]
     status = Path("/proc/self/status").read_text(encoding="ascii")
@@ -326,6 +334,7 @@ def tell(report: Report) -> None:
         print(f"\n{title:<28} count")
         for name, count in counts.most_common():
             print(f"{name:<28} {count:5}")
+    print(*tally.remarks, sep="\n")
     print(f"\nslowest call {tally.slowest:.1f} s, made twice {report.repeated}, from nowhere {report.unseen}")
     print(f"\n{'held while idle':<16} before   after")
     before, after = asdict(report.before), asdict(report.after)
