@@ -47,8 +47,8 @@ from mcp_dualtune.mcp_server.http import open_socket, web_address, web_applicati
 from mcp_dualtune.mcp_server.server import build_server
 from mcp_dualtune.pipeline.decide import Pipeline
 
-HUNG_SECONDS = 60.0
-"""Longer than all the limits of one call together."""
+HUNG_SECONDS = 90.0
+"""Longer than all the limits of one call together, where its server is exchanged and slow to start each time."""
 HEAL_SECONDS = 90.0
 """For everything to be well again after the last fault: the longest pauses between two tries are a minute."""
 SETTLE_SECONDS = 30.0
@@ -182,7 +182,7 @@ class Soak:
         """One MCP client after the other; some vanish in the middle of a call."""
         while not over.is_set():
             with suppress(MCPError, ExceptionGroup):
-                async with Client(self.url, mode=mode, read_timeout_seconds=HUNG_SECONDS) as client:
+                async with Client(self.url, mode=mode, read_timeout_seconds=2 * HUNG_SECONDS) as client:
                     for _ in range(self.random.randrange(5, 30)):
                         server, arguments = self.next_call()
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,3 +173,16 @@ async def test_an_idle_remote_server_that_went_away_is_noticed_and_found_again(
         with web_server(tmp_path, "http", port):
             await watcher.until(pool, "web", lambda state: state.status == "ready")
             assert (await pool.call("web", "echo", {"text": "again"})).text == "again"
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+async def test_waiting_for_a_server_that_went_away_costs_no_work(tmp_path: Path, transport: str, port: int) -> None:
+    async with Pool([web_config(transport, port)]) as pool:
+        with web_server(tmp_path, transport, port):
+            await pool.wait(90)
+        with pytest.raises(ServerUnavailable):
+            await pool.call("web", "echo", {"text": "first"})
+        began, worked = time.monotonic(), time.process_time()
+        with pytest.raises(ServerUnavailable, match="is not available"):
+            await pool.call("web", "echo", {"text": "second"})
+        assert time.process_time() - worked < 0.5 * (time.monotonic() - began)
