@@ -52,15 +52,15 @@ HUNG_SECONDS = 90.0
 HEAL_SECONDS = 90.0
 """For everything to be well again after the last fault: the longest pauses between two tries are a minute."""
 SETTLE_SECONDS = 30.0
-MEMORY_MB = 24.0
+MEMORY_MB = 16.0
 DESCRIPTORS = 4
 """Idle connections to remote servers may be a few more or fewer at any moment."""
 DIRECT_CALLERS, CLIENTS = 8, 6
 CALL_FAULT_SHARE, VANISH_SHARE = 0.03, 0.03
 FAULT_SECONDS = 0.35
 """Between two faults from outside, on average."""
-WARM_UP_FAULTS = 40
-"""What is loaded and kept only once is there before the first look at memory."""
+WARM_UP_SHARE = 0.2
+"""Of the faults; what is loaded and kept only once is there before the first look at memory."""
 
 
 @dataclass
@@ -301,8 +301,7 @@ async def soak(folder: Path, *, faults: int, seconds: float, seed: int = 0) -> R
         async with Gateway(config, pipeline=nothing_decided, follow=True) as gateway, _served(gateway) as url:
             run = Soak(gateway, scene, url, seed)
             await run.unhealed()
-            warm_up = min(WARM_UP_FAULTS, faults // 4)
-            await run.storm(warm_up, seconds / 4)
+            await run.storm(int(faults * WARM_UP_SHARE), seconds * WARM_UP_SHARE)
             await run.unhealed()
             before = await run.footprint()
             await run.storm(faults - sum(run.tally.faults.values()), seconds - (time.monotonic() - began))
