@@ -41,6 +41,7 @@ from benchmarks.faults import Scene
 from benchmarks.leaks import marked
 from examples.servers.chaotic import FAULTS as CALL_FAULTS
 from mcp_dualtune.config import load_config
+from mcp_dualtune.config.changes import compare
 from mcp_dualtune.errors import DualTuneError
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.http import open_socket, web_address, web_application
@@ -225,6 +226,8 @@ class Soak:
         """Names of the servers that still do not answer when the time is up."""
         waiting = list(self.scene.names)
         with anyio.move_on_after(HEAL_SECONDS):
+            while compare(self.gateway.config, load_config(self.scene.config)):
+                await anyio.sleep(0.2)
             while waiting:
                 for name in tuple(waiting):
                     with suppress(DualTuneError):
@@ -241,7 +244,8 @@ class Soak:
                 await anyio.sleep(1.0)
                 earlier, found = found, _look(self.scene.mark)
                 few = earlier if bound is None else bound
-                if found.processes <= self.scene.processes and found.tasks <= few.tasks:
+                ready = all(state.status == "ready" for state in self.gateway.server_states())
+                if ready and found.processes <= self.scene.processes and found.tasks <= few.tasks:
                     break
         return found
 
