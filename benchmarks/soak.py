@@ -226,7 +226,7 @@ class Soak:
         """Names of the servers that still do not answer when the time is up."""
         waiting = list(self.scene.names)
         with anyio.move_on_after(HEAL_SECONDS):
-            while compare(self.gateway.config, load_config(self.scene.config)):
+            while compare(self.gateway.config, load_config(self.scene.config)):  # noqa: ASYNC110 - nothing tells
                 await anyio.sleep(0.2)
             while waiting:
                 for name in tuple(waiting):

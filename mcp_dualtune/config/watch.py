@@ -6,6 +6,7 @@ Owns noticing and reading. Refuses to own: what a change means for what runs.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Never
@@ -26,24 +27,41 @@ logger = logging.getLogger(__name__)
 async def follow(path: Path, take: Callable[[Config], object]) -> Never:
     """Read `path` now and after every change, and give `take` each config; `take` must not block.
 
-    A change counts once two looks in a row saw the same bytes, so that a file is not read half written.
+    A change counts once two looks in a row saw the same, so that a file is not read half written.
     """
-    seen = await anyio.to_thread.run_sync(_content, path)
-    taken: bytes | None = None
+    seen = await anyio.to_thread.run_sync(_look, path)
+    taken: _Look | None = None
     while True:
-        content = await anyio.to_thread.run_sync(_content, path)
-        if content == seen and content != taken:
-            taken = content
-            try:
-                take(await anyio.to_thread.run_sync(load_config, path))
-            except DualTuneError as error:
-                logger.warning("The changed config is refused; the one before it stays in use. %s", error)
-        seen = content
+        look = await anyio.to_thread.run_sync(_look, path)
+        if look == seen and look != taken:
+            read = await anyio.to_thread.run_sync(_read, path)
+            after = await anyio.to_thread.run_sync(_look, path)
+            if after == look:
+                taken = look
+                if isinstance(read, Config):
+                    take(read)
+                else:
+                    logger.warning("The changed config is refused; the one before it stays in use. %s", read)
+            # Else it was written meanwhile, and what was read may be half of it.
+            look = after
+        seen = look
         await anyio.sleep(POLL_SECONDS)
 
 
-def _content(path: Path) -> bytes | None:
+_Look = tuple[int, bytes]
+"""Time of the last change, and content."""
+
+
+def _look(path: Path) -> _Look | None:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_mtime_ns, file.read()
     except OSError:
         return None
+
+
+def _read(path: Path) -> Config | DualTuneError:
+    try:
+        return load_config(path)
+    except DualTuneError as error:
+        return error

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from mcp_dualtune.config import Config
+from mcp_dualtune.config import Config, load_config
 from mcp_dualtune.config import watch as watch_module
 from mcp_dualtune.config.watch import follow
 
@@ -107,3 +107,27 @@ async def test_a_file_that_is_replaced_or_comes_late_is_taken(tmp_path: Path) ->
         other.replace(file)
         await taken.next()
     assert taken.commands == ["one", "two"]
+
+
+@pytest.mark.parametrize("twice", [ONE, TWO], ids=["same text again", "other text"])
+async def test_a_file_written_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, twice: str
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(ONE)
+    reads: list[Path] = []
+
+    def load(path: Path) -> Config:
+        reads.append(path)
+        if len(reads) > 1:
+            return load_config(path)
+        file.write_text("")
+        try:
+            return load_config(path)
+        finally:
+            file.write_text(twice)
+
+    monkeypatch.setattr(watch_module, "load_config", load)
+    async with following(file) as taken:
+        await taken.next()
+    assert taken.commands == ["one" if twice == ONE else "two"]
