@@ -6,7 +6,9 @@
 One downstream server (`benchmarks/echo_server.py`, over stdio) and one client (the SDK's) for all ways. Every way is
 open all the time; in each round every way gets the same burst of calls, one way after the other in an order that
 rotates, so that a busy moment hits all of them. `callers` is how many calls are in flight on the one connection. Added
-latency is the difference of the percentiles to those of the direct calls on the same transport.
+latency is the difference of the percentiles to those of the direct calls on the same transport. On Linux the processor
+time that the process in front spends on a call is read too: unlike the time on the wall, it hardly depends on how busy
+the machine is.
 
 mcp-proxy turns stdio into HTTP, so it is compared there. We are measured when the model is loaded; `start` then shows a
 fresh gateway from its first second on, while the model is being loaded.
@@ -44,6 +46,7 @@ PACKAGES = {"fastmcp": ["fastmcp>=4,<5", "-c", str(ROOT / "constraints.txt")], "
 """What goes into each peer's own environment; mcp-proxy does not run on version 2 of the SDK."""
 ECHO = [sys.executable, str(ROOT / "benchmarks" / "echo_server.py")]
 CALLERS = (1, 10, 100)
+MARK = "DUALTUNE_BENCHMARK"
 START_LIMIT = 120.0
 END_LIMIT = 30.0
 CALL_LIMIT = 60.0
@@ -58,6 +61,10 @@ class Way:
     tool: str
     ms: dict[int, list[float]] = field(default_factory=lambda: {callers: [] for callers in CALLERS})
     seconds: dict[int, float] = field(default_factory=lambda: dict.fromkeys(CALLERS, 0.0))
+    pid: int | None = None
+    """The process in front, where it can be told."""
+    cpu: dict[int, float] = field(default_factory=lambda: dict.fromkeys(CALLERS, 0.0))
+    """Seconds of processor time that it spent on the calls."""
 
     async def burst(self, callers: int, calls: int, keep: bool = True) -> None:
         """Make `calls` calls, `callers` at a time, and note how long each and all of them took."""
@@ -71,7 +78,7 @@ class Way:
                 took.append((time.perf_counter() - started) * 1000)
                 assert result.content[0].text == "hello", result  # type: ignore[union-attr]
 
-        started = time.perf_counter()
+        used, started = processor_seconds(self.pid), time.perf_counter()
         with anyio.fail_after(CALL_LIMIT):
             async with anyio.create_task_group() as tasks:
                 for _ in range(callers):
@@ -79,6 +86,27 @@ class Way:
         if keep:
             self.ms[callers] += took
             self.seconds[callers] += time.perf_counter() - started
+            self.cpu[callers] += processor_seconds(self.pid) - used
+
+
+def process_marked(mark: str) -> int | None:
+    """The child of ours that was started with `mark` in its environment; None where processes cannot be looked at."""
+    for entry in Path("/proc").glob("[0-9]*") if Path("/proc/self/environ").exists() else ():
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and f"{MARK}={mark}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                return int(entry.name)
+        except OSError:
+            continue
+    return None
+
+
+def processor_seconds(pid: int | None) -> float:
+    """Processor time of a process so far; not a number where it cannot be told."""
+    if pid is None:
+        return math.nan
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -124,15 +152,17 @@ async def opened(name: str, folder: Path, transport: str, log: Any) -> AsyncIter
         if transport == "stdio":
             words = commands(folder, None)[name]
             # The whole environment, so that no way starts with less than the others.
-            parameters = StdioServerParameters(command=words[0], args=words[1:], cwd=ROOT, env=dict(os.environ))
+            parameters = StdioServerParameters(
+                command=words[0], args=words[1:], cwd=ROOT, env={**os.environ, MARK: name}
+            )
             target: Any = stdio_client(parameters, errlog=log)
         else:
             port = free_port()
-            process = await stack.enter_async_context(started(commands(folder, port)[name], log))
+            process = await stack.enter_async_context(started(commands(folder, port)[name], log, name))
             await listening(port, process)
             target = f"http://127.0.0.1:{port}/mcp"
         client = await stack.enter_async_context(Client(target, mode="legacy", read_timeout_seconds=START_LIMIT))
-        yield Way(name, client, await tool_of(client))
+        yield Way(name, client, await tool_of(client), pid=process_marked(name))
 
 
 async def tool_of(client: Client) -> str:
@@ -146,9 +176,10 @@ async def tool_of(client: Client) -> str:
 
 
 @asynccontextmanager
-async def started(words: Sequence[str], log: Any) -> AsyncIterator[Process]:
+async def started(words: Sequence[str], log: Any, mark: str) -> AsyncIterator[Process]:
     """A process in the background, ended at the end."""
-    process = await anyio.open_process(words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    env = {**os.environ, MARK: mark}
+    process = await anyio.open_process(words, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         yield process
     finally:
@@ -223,7 +254,10 @@ def summary(ways: Sequence[Way]) -> dict[str, dict[str, dict[str, float]]]:
         for callers, ms in way.ms.items():
             here, base = of_times(ms), of_times(direct.ms[callers])
             added = {f"added_{key}": here[key] - base[key] for key in ("p50_ms", "p95_ms")}
-            found[way.name][str(callers)] = {**here, **added, "calls_per_s": len(ms) / way.seconds[callers]}
+            cpu = way.cpu[callers] * 1000 / len(ms)
+            found[way.name][str(callers)] = {
+                **here, **added, "cpu_ms": cpu, "calls_per_s": len(ms) / way.seconds[callers],
+            }  # fmt: skip
     return found
 
 
@@ -241,6 +275,7 @@ def tell(found: Mapping[str, Any]) -> None:
                 print(
                     f"{name:<10} {callers:>7} {one['p50_ms']:8.2f} {one['p95_ms']:8.2f}"
                     f" {one['added_p50_ms']:9.2f} {one['added_p95_ms']:9.2f} {one['calls_per_s']:8.0f}"
+                    f" {one['cpu_ms']:7.2f}"
                 )
     for name, seconds in found.get("start", {}).items():
         print(f"\n{name}, one caller from the first moment on")
