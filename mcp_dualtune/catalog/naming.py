@@ -1,4 +1,4 @@
-"""Public tool names: `server__tool`, in the characters and the length that hosts accept.
+"""Public tool names: `server__tool` unless the config gives another prefix, in characters and lengths hosts accept.
 
 Owns how a server and a tool become one name and back. Refuses to own: which tools are shown.
 """
@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from mcp_dualtune.errors import CatalogError
 
@@ -20,16 +20,28 @@ DIGEST_LENGTH = 8
 
 
 class PublicNames:
-    """A fixed set of (server, tool) pairs and a unique public name for each, independent of their order."""
+    """A fixed set of (server, tool) pairs and a unique public name for each.
 
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        unique = sorted(set(pairs))
-        wanted = {pair: _wanted(*pair) for pair in unique}
-        users = Counter(wanted.values())
+    Args:
+        pairs: their order matters only between prefixes of the config's own that make two names equal.
+        prefixes: by server, what stands before its tools instead of `server__`; may be empty.
+        reserved: names that no tool may have.
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[tuple[str, str]],
+        prefixes: Mapping[str, str] | None = None,
+        reserved: Iterable[str] = (),
+    ) -> None:
+        ordered = list(dict.fromkeys(pairs))
         self._names: dict[tuple[str, str], str] = {}
         self._pairs: dict[str, tuple[str, str]] = {}
+        kept = set(reserved)
+        wanted, self.clashes = _choose(ordered, prefixes or {}, kept)
+        users = Counter([*wanted.values(), *kept])
         # Names that nobody else wants are given first, so that a digest can never push one of them aside.
-        for pair in sorted(unique, key=lambda pair: users[wanted[pair]] > 1):
+        for pair in sorted(sorted(ordered), key=lambda pair: users[wanted[pair]] > 1):
             name, salt = wanted[pair], 0
             if users[name] > 1:
                 name = _with_digest(name, pair, salt)
@@ -73,8 +85,26 @@ def near_names(name: str, known: Iterable[str]) -> str:
     return f"Known: {', '.join(names[:10])}{' and more' if len(names) > 10 else ''}."
 
 
-def _wanted(server: str, tool: str) -> str:
-    name = f"{_allowed(server)}{SEPARATOR}{_allowed(tool)}"
+def _choose(
+    ordered: list[tuple[str, str]], prefixes: Mapping[str, str], reserved: set[str]
+) -> tuple[dict[tuple[str, str], str], tuple[tuple[str, str], ...]]:
+    """The name each pair would like; a prefix of the config that makes two names equal gives way to `server__`."""
+    wanted = {pair: _wanted(*pair) for pair in ordered if pair[0] not in prefixes}
+    taken, clashes = {*wanted.values(), *reserved}, []
+    for pair in ordered:
+        if pair in wanted:
+            continue
+        name = _wanted(*pair, prefixes[pair[0]])
+        if name in taken:
+            clashes.append(pair)
+            name = _wanted(*pair)
+        wanted[pair] = name
+        taken.add(name)
+    return wanted, tuple(clashes)
+
+
+def _wanted(server: str, tool: str, prefix: str | None = None) -> str:
+    name = f"{_allowed(server + SEPARATOR if prefix is None else prefix)}{_allowed(tool)}"
     return name if len(name) <= MAX_LENGTH else _with_digest(name, (server, tool), 0)
 
 

@@ -30,6 +30,8 @@ class ServerOptions:
     allow: tuple[str, ...] = ()
     """Tool name patterns to offer; empty offers all."""
     deny: tuple[str, ...] = ()
+    prefix: str | None = None
+    """Stands before the public names of what the server offers; None is `<server>__`, an empty text is no prefix."""
     start_timeout: float = field(default=30.0, metadata=_POSITIVE)
     """Seconds from launch to a complete tool list."""
     call_timeout: float = field(default=120.0, metadata=_POSITIVE)
@@ -147,3 +149,9 @@ class Config:
     """The file it came from; None when there is no file in the default place."""
     disabled: tuple[str, ...] = ()
     """Names of servers that the file switches off."""
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """By server, the prefix that stands in the config; servers without one are missing."""
+        given = {server.name: server.options.prefix for server in self.servers}
+        return {name: prefix for name, prefix in given.items() if prefix is not None}

@@ -134,6 +134,33 @@ def test_a_name_made_to_collide_with_a_digest_stays_unique() -> None:
         assert names.join(*one) != names.join(*other)
 
 
+def test_a_prefix_of_the_configs_own_replaces_the_servers_name() -> None:
+    names = PublicNames([("git", "log"), ("time", "now"), ("web", "get")], {"git": "", "web": "w."})
+    assert [names.join("git", "log"), names.join("time", "now"), names.join("web", "get")] == [
+        "log",
+        "time__now",
+        "w_get",
+    ]
+    assert names.split("log") == ("git", "log")
+    assert names.clashes == ()
+
+
+def test_the_later_of_two_equal_names_keeps_its_prefix() -> None:
+    names = PublicNames([("a", "log"), ("b", "log"), ("b", "now")], {"a": "", "b": ""})
+    assert [names.join("a", "log"), names.join("b", "log"), names.join("b", "now")] == ["log", "b__log", "now"]
+    assert names.clashes == (("b", "log"),)
+
+
+def test_a_short_name_never_takes_one_that_is_reserved_or_prefixed() -> None:
+    names = PublicNames([("a", "do"), ("a", "b__log"), ("b", "log")], {"a": ""}, reserved=["do"])
+    assert [names.join("a", "do"), names.join("a", "b__log"), names.join("b", "log")] == [
+        "a__do",
+        "a__b__log",
+        "b__log",
+    ]
+    assert names.clashes == (("a", "do"), ("a", "b__log"))
+
+
 def test_unknown_public_names_are_refused_with_near_ones() -> None:
     names = PublicNames([("git", "log")])
     with pytest.raises(CatalogError, match="Did you mean git__log"):

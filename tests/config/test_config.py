@@ -79,6 +79,7 @@ def test_our_block_is_read_whole() -> None:
                 "git": {
                     "mode": "auto", "arguments": {"repo_path": "/r"}, "context": {"root": "/r"}, "description": "d",
                     "allow": ["git_*"], "deny": ["git_reset"], "start_timeout": 5, "call_timeout": 1.5,
+                    "prefix": "",
                 }
             },
             "model": {"path": "m", "adapters": ["~/a", "b"], "precision": "int8", "threads": 2, "device": "auto"},
@@ -94,6 +95,7 @@ def test_our_block_is_read_whole() -> None:
     options, settings = config.servers[0].options, config.settings
     assert (options.mode, options.arguments, options.allow) == ("auto", {"repo_path": "/r"}, ("git_*",))
     assert (options.start_timeout, options.call_timeout) == (5.0, 1.5)
+    assert (options.prefix, config.prefixes) == ("", {"git": ""})
     assert settings.model.path == Path("/somewhere/m")
     assert settings.model.adapters == (Path.home() / "a", Path("/somewhere/b"))
     assert (settings.thresholds.none, settings.thresholds.ask) == (0.2, 1.0)

@@ -52,6 +52,16 @@ def test_all_shows_every_tool_once_under_a_name_that_hosts_accept() -> None:
     }
 
 
+def test_an_empty_prefix_shows_bare_names_and_says_which_are_taken(caplog: pytest.LogCaptureFixture) -> None:
+    exposed = Exposed("all", {"notes": "", "tasks": ""})
+    for _ in range(2):
+        assert list(exposed.tools(CATALOG)) == ["list", "add_item", "tasks__list", "tasks__add_item"]
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        'tasks: "add item" keeps its prefix: the shorter name is taken',
+        'tasks: "list" keeps its prefix: the shorter name is taken',
+    ]
+
+
 def test_selected_shows_what_was_found_and_says_when_that_grows() -> None:
     exposed = Exposed("selected")
     assert exposed.wire_tools(CATALOG) == []
