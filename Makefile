@@ -2,6 +2,7 @@
 #   make install   the virtual environment, the package, and (with Node) the npm servers used by the demo and the tests
 #   make demo      real requests through the gateway to real servers
 #   make test      the tests
+#   make bundle    dist/mcp-dualtune.mcpb, which desktop clients install with a click (needs Node)
 #   make check     format, lint, types and the tests: exactly what CI runs
 
 PYTHON ?= python3
@@ -9,13 +10,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 NODE_SERVERS := @modelcontextprotocol/server-filesystem@2026.8.31 @modelcontextprotocol/server-memory@2026.8.31
 NODE_INSPECTOR := @modelcontextprotocol/inspector@0.15.0
+NODE_BUNDLER := @anthropic-ai/mcpb@2.1.2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check clean
+.PHONY: help install demo test bundle check clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 install: $(VENV)/.installed .node/.installed
 
@@ -36,7 +38,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@mkdir -p .node
 	@if command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then \
 	  echo "Installing the npm servers" && \
-	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) && touch $@; \
+	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) $(NODE_BUNDLER) && touch $@; \
 	else echo "Node 20 or newer is not here: going on without the filesystem and memory servers"; fi
 
 demo: install
@@ -44,6 +46,9 @@ demo: install
 
 test: install
 	@$(BIN)/python -m pytest
+
+bundle: install
+	@$(BIN)/python -m bundle.build
 
 check:
 	@./.ci/run

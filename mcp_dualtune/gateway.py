@@ -91,7 +91,8 @@ class Gateway:
         async with AsyncExitStack() as stack:
             stack.callback(self._recorder.close)
             stack.push_async_callback(self._worker.aclose)
-            self._worker.start()
+            if self.config.settings.expose == "none":
+                self._worker.start()
             await stack.enter_async_context(self._pool)
             await stack.enter_async_context(self.offers)
             self._began = anyio.current_time()
@@ -302,6 +303,9 @@ class Gateway:
 
     async def _decide(self, request: Request) -> Decision:
         catalog = self._catalog
+        # Where the servers' own tools are shown, the model waits for its first request: calls need none, and importing
+        # the model's libraries keeps every other thread waiting for parts of a second.
+        self._worker.start()
 
         def work(pipeline: Pipeline, cancel: Event) -> Decision:
             return pipeline.decide(request, catalog, cancel)

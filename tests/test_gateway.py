@@ -290,5 +290,23 @@ async def test_configured_model_is_loaded_in_the_background_and_decides(tmp_path
     assert decision.outcome in ("call", "none")
 
 
+async def test_where_tools_are_shown_the_model_waits_for_its_first_request(engine: NamingEngine) -> None:
+    loaded = anyio.Event()
+
+    def build() -> Any:
+        anyio.from_thread.run_sync(loaded.set, token=token)
+        return alone(engine)()
+
+    token = anyio.lowlevel.current_token()
+    config = Config((unruly("good"),), Settings(expose="all"))
+    with anyio.fail_after(LIMIT):
+        async with Gateway(config, pipeline=build) as gateway:
+            assert (await gateway.call("good", "echo", {"text": "hello"})).text == "hello"
+            assert not loaded.is_set()
+            engine.choices, engine.answers = [{"good": 1.0}, {"echo": 1.0}], ['{"text": " hello"}']
+            await gateway.plan(Request("say hello"))
+            assert loaded.is_set()
+
+
 async def test_embedded_model_is_looked_for_beside_the_package() -> None:
     assert embedded_model().parts[-2:] in (("adapters", "nano"), ("_adapters", "nano"))

@@ -20,7 +20,7 @@ LINE_LIMIT = 400
 GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"types", "errors"}),
     frozenset({"config", "tracing", "records"}),
-    frozenset({"catalog", "security", "prompting", "downstream", "engine", "adapter_registry"}),
+    frozenset({"catalog", "security", "prompting", "downstream", "engine", "adapter_registry", "clients"}),
     frozenset({"pipeline"}),
     frozenset({"agent", "models"}),
     frozenset({"gateway"}),
@@ -159,7 +159,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ["serve", "do", "plan", "tools", "servers", "evaluate", "train", "doctor"]
+COMMANDS = ["serve", "do", "plan", "tools", "servers", "install", "import", "evaluate", "train", "doctor"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

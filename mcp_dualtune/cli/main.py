@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import logging
 import os
 import sys
@@ -25,6 +26,8 @@ COMMANDS = {
     "plan": "say what would be called for a request, and call nothing",
     "tools": "list the tools of your servers, or find some",
     "servers": "list your servers and how they are",
+    "install": "put this gateway into a client's config, or take it out again",
+    "import": "take the servers of your clients into this gateway's config",
     "evaluate": "measure the choices on a suite of cases",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",
@@ -74,7 +77,8 @@ def program() -> NoReturn:
 
 
 def _module(command: str):  # type: ignore[no-untyped-def]
-    return importlib.import_module(f"mcp_dualtune.cli.{command}")
+    # `import` cannot be the name of a module that other code imports.
+    return importlib.import_module(f"mcp_dualtune.cli.{command}{'_' * keyword.iskeyword(command)}")
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:

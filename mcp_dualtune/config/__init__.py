@@ -41,6 +41,7 @@ __all__ = [
     "TraceSettings",
     "default_path",
     "load_config",
+    "named_path",
     "read_config",
 ]
 
@@ -52,6 +53,12 @@ def default_path() -> Path:
     return platformdirs.user_config_path("mcp-dualtune", appauthor=False) / "config.json"
 
 
+def named_path(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """`path`, else the file named by DUALTUNE_CONFIG, else None: nobody says otherwise."""
+    environ = os.environ if environ is None else environ
+    return path or (Path(environ[PATH_VARIABLE]) if environ.get(PATH_VARIABLE) else None)
+
+
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read `path`, else the file named by DUALTUNE_CONFIG, else the default file; a missing default file is empty.
 
@@ -59,7 +66,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         ConfigError: the file is missing, unreadable or wrong; the message names file, place and problem.
     """
     environ = os.environ if environ is None else environ
-    named = path or (Path(environ[PATH_VARIABLE]) if environ.get(PATH_VARIABLE) else None)
+    named = named_path(path, environ)
     if named is None and not default_path().exists():
         return Config()
     file = (named or default_path()).expanduser()
