@@ -19,7 +19,7 @@ from mcp.client.subscriptions import SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
 from pydantic import TypeAdapter, ValidationError
 
-from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.config import ServerConfig, mask_error
 from mcp_dualtune.downstream.transports import Link, make_link
 from mcp_dualtune.downstream.wire import Kept, Wire, read_result
 from mcp_dualtune.errors import DownstreamError, ProtocolError, ServerTimeout, ServerUnavailable
@@ -84,7 +84,7 @@ class Connection:
                 scope.deadline = anyio.current_time() + self.config.options.start_timeout
                 await self._open_and_hold(scope)
         except Exception as error:
-            self._failure = self._explain(error)
+            self._failure = mask_error(self._explain(error))
             raise self._failure from error
         finally:
             self._session = None
@@ -220,7 +220,7 @@ class Connection:
                     progress_callback=cast(Any, progress),
                 )
         except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
-            raise await self._explain_call(error, tool, limit, wire) from error
+            raise mask_error(await self._explain_call(error, tool, limit, wire)) from error
         return read_result(self.config.name, tool, answer.whole if isinstance(answer, Kept) else answer)
 
     async def _explain_call(self, error: Exception, tool: str, limit: float, wire: Wire) -> DownstreamError:
