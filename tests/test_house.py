@@ -160,7 +160,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ["serve", "do", "plan", "tools", "servers", "evaluate", "train", "doctor"]
+COMMANDS = ["serve", "do", "plan", "tools", "servers", "auth", "secrets", "evaluate", "train", "doctor"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -26,6 +26,8 @@ COMMANDS = {
     "plan": "say what would be called for a request, and call nothing",
     "tools": "list the tools of your servers, or find some",
     "servers": "list your servers and how they are",
+    "auth": "log in at remote servers, or out",
+    "secrets": "keep secrets in the system's keyring",
     "evaluate": "measure the choices on a suite of cases",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",

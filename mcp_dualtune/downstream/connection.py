@@ -225,6 +225,10 @@ class Connection:
 
     async def _explain_call(self, error: Exception, tool: str, limit: float, wire: Wire) -> DownstreamError:
         name = self.config.name
+        if self._link.failure is not None:
+            # The next connection says the same, or is let in.
+            wire.gone.set()
+            return self._link.failure
         code = error.code if isinstance(error, MCPError) else None
         if code == _TIMED_OUT or isinstance(error, TimeoutError):
             hint = 'Raise "call_timeout" of this server if the tool needs longer.'
@@ -252,6 +256,8 @@ class Connection:
             ours = [inner for inner in error.exceptions if isinstance(inner, DownstreamError)]
             error = ours[0] if ours else error.exceptions[0]
         name, account = self.config.name, self._link.account()
+        if self._link.failure is not None:
+            return self._link.failure
         if isinstance(error, DownstreamError):
             error.message = f"{error.message} {account}".strip()
             error.hint = self._link.hint or error.hint
