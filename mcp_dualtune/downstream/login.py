@@ -18,7 +18,7 @@ from mcp.shared.auth import OAuthClientMetadata
 from pydantic import AnyUrl
 
 from mcp_dualtune.config import ServerConfig
-from mcp_dualtune.downstream.oauth import Keeping, Person, sign_in
+from mcp_dualtune.downstream.oauth import Keeping, Person, check_address, sign_in
 from mcp_dualtune.downstream.redirect import listening
 from mcp_dualtune.downstream.resolved import resolved
 from mcp_dualtune.downstream.tokens import Login, TokenStore
@@ -101,6 +101,7 @@ async def _revoke(config: ServerConfig, store: TokenStore, login: Login) -> None
     context.client_info = client = await keeping.get_client_info()
     if client is None:
         return
+    check_address(config, httpx2.URL(str(authorization.revocation_endpoint)))
     form = {"token": tokens.refresh_token or tokens.access_token, "client_id": client.client_id}
     form, headers = context.prepare_token_auth(form, {})
     try:

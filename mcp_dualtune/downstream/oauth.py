@@ -87,9 +87,14 @@ class StoredToken(httpx2.Auth):
             login = self._login
             if login.access is not None and login.access != refused:
                 return login.access
-            if login.renewable or (refused is not None and _is_machine(self.config)):
+            if self._is_renewable(login) or (refused is not None and _is_machine(self.config)):
                 return await self._renewed(refused)
             return None
+
+    def _is_renewable(self, login: Login) -> bool:
+        oauth = self.config.options.oauth
+        known = login.client is not None or (oauth is not None and oauth.client_id is not None)
+        return known and login.tokens is not None and login.tokens.refresh_token is not None
 
     async def _renewed(self, refused: str | None) -> str | None:
         name = self.config.name
@@ -240,7 +245,7 @@ def _provider(config: ServerConfig, keeping: Keeping, person: Person | None) -> 
         async def show(address: str) -> None:
             if person is None:
                 raise _needs_login(config.name, True)
-            _check(config, httpx2.URL(address))
+            check_address(config, httpx2.URL(address))
             person.redirect.expect(address)
             await person.show(address)
 
@@ -257,7 +262,7 @@ async def _knock(config: ServerConfig, provider: OAuthClientProvider) -> int:
     """Make one request that needs a token, so that the SDK gets one; the status of the answer."""
 
     async def before(request: httpx2.Request) -> None:
-        _check(config, request.url)
+        check_address(config, request.url)
 
     async def after(response: httpx2.Response) -> None:
         asked = response.request
@@ -281,7 +286,7 @@ async def _knock(config: ServerConfig, provider: OAuthClientProvider) -> int:
         return response.status_code
 
 
-def _check(config: ServerConfig, url: httpx2.URL) -> None:
+def check_address(config: ServerConfig, url: httpx2.URL) -> None:
     """What a server on https names for its login must be on https too, or on this machine.
 
     Raises:

@@ -104,15 +104,21 @@ async def listening(port: int | None = None, wished: int | None = None) -> Async
         application = Starlette(routes=routes)
         settings = uvicorn.Config(application, log_config=None, access_log=False, lifespan="off", ws="none")
         server = _Web(settings)
+        failure: Exception | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listener])
             try:
                 yield redirect
+            except Exception as error:
+                # Not inside the group, which would wrap it.
+                failure = error
             finally:
                 server.should_exit = True
                 with anyio.CancelScope(shield=True), anyio.move_on_after(GOODBYE_SECONDS):
                     await server.ended.wait()
                 group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
 
 class _Web(uvicorn.Server):

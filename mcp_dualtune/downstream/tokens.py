@@ -40,7 +40,7 @@ class Login(BaseModel):
     expires_at: float | None = None
     """In seconds since 1970; None when the server did not say."""
     client: OAuthClientInformationFull | None = None
-    """Our registration at the authorization server."""
+    """Our registration at the authorization server; None for a client of the config."""
     authorization: OAuthMetadata | None = None
     resource: ProtectedResourceMetadata | None = None
 
@@ -49,11 +49,6 @@ class Login(BaseModel):
         """The access token, as long as it is worth showing."""
         fresh = self.expires_at is None or time.time() < self.expires_at - LEEWAY
         return self.tokens.access_token if self.tokens is not None and fresh else None
-
-    @property
-    def renewable(self) -> bool:
-        """Whether a new access token can be had without a person."""
-        return self.tokens is not None and self.tokens.refresh_token is not None and self.client is not None
 
 
 class TokenStore:
