@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 from urllib.parse import quote
 
-from mcp_dualtune.errors import DualTuneError, ProtocolError
+from mcp_dualtune.errors import DualTuneError
 from mcp_dualtune.types import JSON
 
 MASK = "[secret]"
@@ -54,9 +54,8 @@ def mask_json(value: JSON) -> JSON:
 
 
 def mask_error(error: E) -> E:
-    """The same error, its sentences and data masked."""
-    error.message, error.hint = mask(error.message), mask(error.hint)
+    """The same error with every text that it carries masked."""
+    for name, value in vars(error).items():
+        setattr(error, name, mask_json(value))
     error.args = (error.message,)
-    if isinstance(error, ProtocolError):
-        error.data = mask_json(error.data)
     return error

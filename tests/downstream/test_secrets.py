@@ -12,10 +12,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from mcp_dualtune.cli import exits
+from mcp_dualtune.cli.main import main
 from mcp_dualtune.config import Config, ServerConfig, child_environment, read_config
 from mcp_dualtune.downstream.connection import Connection
 from mcp_dualtune.downstream.pool import Pool
-from mcp_dualtune.errors import ProtocolError, ServerUnavailable
+from mcp_dualtune.errors import ModelLoadError, ProtocolError, ServerUnavailable
 from mcp_dualtune.security.redact import Redactor, declared_secrets
 from tests.downstream.servers import SERVERS, connected
 
@@ -78,19 +80,31 @@ def test_traces_know_what_references_stood_for() -> None:
     assert not shows(json.dumps(redactor.value({"text": f"it is {SECRET}!", SECRET: [SECRET]})))
 
 
-@pytest.mark.parametrize("command", ["servers", "doctor"])
-def test_no_command_shows_a_secret(tmp_path: Path, command: str) -> None:
+@pytest.fixture
+def dying(tmp_path: Path) -> Path:
+    """The config of a server whose last words are its whole environment."""
     entry = {"command": sys.executable, "args": [CHATTY, "--die"], "env": {"ODD_NAME": "${env:OURS}"}}
     file = tmp_path / "config.json"
-    # Without a model the doctor is quick; it looks at the servers all the same.
-    own = {"model": {"path": str(tmp_path)}, "servers": {"chatty": {"start_timeout": 60}}}
+    own = {"servers": {"chatty": {"start_timeout": 60}}}
     file.write_text(json.dumps({"mcpServers": {"chatty": entry}, "dualtune": own}), encoding="utf-8")
-    for extra in ([], ["--json"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "mcp_dualtune", command, "--verbose", "--config", str(file), *extra],
-            env={**os.environ, "OURS": SECRET},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert "ODD_NAME=[secret]" in done.stdout and not shows(done.stdout + done.stderr)
+    return file
+
+
+def test_no_output_of_a_command_shows_a_secret(dying: Path) -> None:
+    command = [sys.executable, "-m", "mcp_dualtune", "servers", "--verbose", "--json", "--config", str(dying)]
+    done = subprocess.run(command, env={**os.environ, "OURS": SECRET}, capture_output=True, text=True, timeout=110)
+    assert "ODD_NAME=[secret]" in done.stdout and "ODD_NAME=[secret]" in done.stderr
+    assert not shows(done.stdout + done.stderr)
+
+
+def test_the_doctor_shows_no_secret(
+    dying: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load_pipeline(settings: object) -> None:
+        raise ModelLoadError("Not needed here.")
+
+    monkeypatch.setattr("mcp_dualtune.models.load_pipeline", load_pipeline)
+    monkeypatch.setenv("OURS", SECRET)
+    assert main(["doctor", "--config", str(dying)]) == exits.FAILED
+    shown = "".join(capsys.readouterr())
+    assert "ODD_NAME=[secret]" in shown and not shows(shown)
