@@ -229,6 +229,8 @@ class Connection:
             # The next connection says the same, or is let in.
             wire.gone.set()
             return self._link.failure
+        if self._link.denied is not None and isinstance(error, MCPError):
+            return self._link.denied
         code = error.code if isinstance(error, MCPError) else None
         if code == _TIMED_OUT or isinstance(error, TimeoutError):
             hint = 'Raise "call_timeout" of this server if the tool needs longer.'
@@ -256,8 +258,9 @@ class Connection:
             ours = [inner for inner in error.exceptions if isinstance(inner, DownstreamError)]
             error = ours[0] if ours else error.exceptions[0]
         name, account = self.config.name, self._link.account()
-        if self._link.failure is not None:
-            return self._link.failure
+        known = self._link.failure or self._link.denied
+        if known is not None:
+            return known
         if isinstance(error, DownstreamError):
             error.message = f"{error.message} {account}".strip()
             error.hint = self._link.hint or error.hint

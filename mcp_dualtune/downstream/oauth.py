@@ -63,6 +63,8 @@ class StoredToken(httpx2.Auth):
         self.config, self.store = config, TokenStore(config)
         self.failure: DownstreamError | None = None
         """Why the server refuses us; None while it does not."""
+        self.denied: LoginRequired | None = None
+        """Why it refused the last request only: our rights do not reach that far."""
         self._login = Login(server=self.store.url)
         self._version: int | None = None
         self._lock = anyio.Lock()
@@ -121,10 +123,11 @@ class StoredToken(httpx2.Auth):
 
     def _judge(self, response: httpx2.Response, token: str | None) -> None:
         name, status = self.config.name, response.status_code
+        self.denied = None
         if status == 403 and extract_field_from_www_auth(response, "error") == "insufficient_scope":
             granted = self._login.tokens.scope if self._login.tokens else None
             scope = union_scopes(granted, extract_field_from_www_auth(response, "scope")) or ""
-            self.failure = LoginRequired(f'"{name}" wants a login with more rights for this.', hint=_how(name, scope))
+            self.denied = LoginRequired(f'"{name}" wants a login with more rights for this.', hint=_how(name, scope))
         elif status == 401 and self.failure is None:
             asks = extract_field_from_www_auth(response, "resource_metadata") is not None
             if token is not None or asks or self.config.options.oauth is not None:

@@ -51,7 +51,7 @@ class ChildProcess:
         self.pid: int | None = None
         self.exit_status: int | None = None
         self.fault: str | None = None
-        self.failure = None
+        self.failure = self.denied = None
         self.hint = ""
         self._heard_launcher, self._heard_server = anyio.Event(), anyio.Event()
         self._said: deque[str] = deque(maxlen=LAST_LINES)

@@ -44,6 +44,11 @@ class Link(Protocol):
         ...
 
     @property
+    def denied(self) -> DownstreamError | None:
+        """Why the server has just refused one request, though not the connection."""
+        ...
+
+    @property
     def hint(self) -> str:
         """What the user can do about a fault of this link; may be empty."""
         ...
@@ -75,6 +80,10 @@ class _RemoteLink:
     @property
     def failure(self) -> DownstreamError | None:
         return self._token.failure if self._token is not None else None
+
+    @property
+    def denied(self) -> DownstreamError | None:
+        return self._token.denied if self._token is not None else None
 
     @property
     def hint(self) -> str:
@@ -113,7 +122,7 @@ class _RemoteLink:
 class _WindowsLink:
     """The SDK puts the process into a job that Windows ends with us, so that no launcher is needed there."""
 
-    pid = failure = None
+    pid = failure = denied = None
     hint = ""
 
     def __init__(self, config: ServerConfig) -> None:

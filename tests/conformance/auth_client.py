@@ -17,7 +17,7 @@ import anyio
 import httpx2
 
 from mcp_dualtune.config import OAuthSettings, ServerConfig, ServerOptions
-from mcp_dualtune.downstream.connection import Connection
+from mcp_dualtune.downstream.connection import MODERN, Connection
 from mcp_dualtune.downstream.login import log_in
 from mcp_dualtune.errors import LoginRequired, ServerUnavailable, leaf_error
 
@@ -59,7 +59,8 @@ async def use(config: ServerConfig) -> None:
 async def main(url: str) -> None:
     """Use the server; log in when it asks, with the rights it asks for."""
     context = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
-    options = ServerOptions(oauth=settings(context), start_timeout=LIMIT)
+    modern = os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", "") >= MODERN
+    options = ServerOptions(mode="auto" if modern else "legacy", oauth=settings(context), start_timeout=LIMIT)
     with tempfile.TemporaryDirectory() as folder, anyio.fail_after(LIMIT):
         config = ServerConfig("peer", "http", url=url, options=options, state=Path(folder))
         for _ in range(LOGINS):

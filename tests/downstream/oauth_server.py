@@ -141,7 +141,8 @@ class World:
     """By path of the authorization server: the status it answers instead of doing its work."""
     metadata: dict[str, Any] = field(default_factory=dict)
     """Put over what the authorization server says of itself."""
-    tokens_seen: set[str] = field(default_factory=set)
+    wanted: str | None = None
+    """A scope that the MCP server misses in every request, while it is set."""
 
     def config(self, oauth: OAuthSettings | None = None, name: str = "notes", **changes: Any) -> ServerConfig:
         """An entry for the MCP server."""
@@ -189,9 +190,23 @@ async def world(state: Path, kind: str = "http", scopes: tuple[str, ...] = ("not
         """Say hello."""
         return f"hello {name}"
 
-    app = server.sse_app() if kind == "sse" else server.streamable_http_app()
+    app = _Strict(made, server.sse_app() if kind == "sse" else server.streamable_http_app())
     async with serving(_Authorization(made), at), serving(app, to):
         yield made
+
+
+class _Strict:
+    """In front of the MCP server: turns requests down that have too few rights."""
+
+    def __init__(self, made: World, app: Any) -> None:
+        self.made, self.app = made, app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and self.made.wanted is not None:
+            missing = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{self.made.wanted}"'}
+            await Response(status_code=403, headers=missing)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class _Authorization:

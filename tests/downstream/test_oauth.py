@@ -298,6 +298,19 @@ async def test_more_rights_are_asked_for_in_the_hint(tmp_path: Path) -> None:
         assert await greeting(config) == "hello ana"
 
 
+async def test_a_call_beyond_our_rights_leaves_the_connection_as_it_is(tmp_path: Path) -> None:
+    async with world(tmp_path) as made:
+        config = made.config()
+        await log_in(config, browser)
+        async with connected(config) as server:
+            made.wanted = "write"
+            with pytest.raises(LoginRequired, match="more rights") as caught:
+                await server.call("greet", {"name": "ana"})
+            assert caught.value.hint == "Run `dualtune auth login notes --scope 'notes write'`."
+            made.wanted = None
+            assert (await server.call("greet", {"name": "ana"})).text == "hello ana"
+
+
 async def test_a_token_in_the_headers_speaks_for_itself(tmp_path: Path) -> None:
     async with world(tmp_path) as made:
         token = made.authority.issue("me", ["notes"], made.url).access_token
