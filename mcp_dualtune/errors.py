@@ -6,6 +6,7 @@ DualTuneError
 ├── CatalogError         a tool or schema cannot be used, a name is unknown
 ├── DownstreamError      a downstream server did not do its part
 │   ├── ServerUnavailable    not started, crashed, or given up on
+│   │   └── LoginRequired    a remote server that wants its user to log in
 │   ├── ServerTimeout        no answer within the limit
 │   └── ProtocolError        an answer that is not valid MCP; `code`, `said` and `data` keep a JSON-RPC error whole
 │       └── InputRequired        the server asks for input first, and the caller takes that as an answer
@@ -61,6 +62,12 @@ class ServerUnavailable(DownstreamError):
     """The server is not started, crashed, or was given up on."""
 
     retryable = True
+
+
+class LoginRequired(ServerUnavailable):
+    """A remote server wants its user to log in, which nothing but a person at a browser can do."""
+
+    retryable = False
 
 
 class ServerTimeout(DownstreamError):

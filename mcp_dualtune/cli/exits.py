@@ -10,6 +10,7 @@ import sys
 import traceback
 from typing import Any
 
+from mcp_dualtune.config.masking import mask, mask_error, mask_json
 from mcp_dualtune.errors import (
     CatalogError,
     ConfigError,
@@ -71,8 +72,8 @@ def of_error(error: DualTuneError) -> int:
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, ensure_ascii=False))
+    """One JSON document on stdout, without the secrets that were looked up."""
+    print(json.dumps(mask_json(value), ensure_ascii=False))
 
 
 def tell(error: BaseException, *, as_json: bool, verbose: bool) -> int:
@@ -82,7 +83,8 @@ def tell(error: BaseException, *, as_json: bool, verbose: bool) -> int:
         hint = "Run the command again with --verbose and report what it prints."
         leaf = DualTuneError(f"Unexpected {type(leaf).__name__}: {leaf}.", hint=hint)
     if verbose:
-        traceback.print_exception(error, file=sys.stderr)
+        print(mask("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    mask_error(leaf)
     if as_json:
         # Imported here, so that a wrong option is answered at once.
         from mcp_dualtune.records import error_json

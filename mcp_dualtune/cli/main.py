@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from mcp_dualtune import __version__
 from mcp_dualtune.cli import exits
+from mcp_dualtune.config.masking import mask
 from mcp_dualtune.errors import RequestError
 
 COMMANDS = {
@@ -28,6 +29,8 @@ COMMANDS = {
     "servers": "list your servers and how they are",
     "install": "put this gateway into a client's config, or take it out again",
     "import": "take the servers of your clients into this gateway's config",
+    "auth": "log in at remote servers, or out",
+    "secrets": "keep secrets in the system's keyring",
     "evaluate": "measure the choices on a suite of cases",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",
@@ -43,6 +46,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message[:1].upper()}{message[1:]}.", hint=f"See `{self.prog} --help`.")
+
+
+class _MaskingFormatter(logging.Formatter):
+    """Keeps every secret that was looked up out of the log, also where a library or a traceback wrote it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line for `record`, masked."""
+        return mask(super().format(record))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -121,7 +132,7 @@ def _quiet(verbose: bool) -> None:
     The filter sits on the handler because some libraries set levels of their own on import.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter(_MaskingFormatter("%(name)s: %(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mcp_dualtune"))
     if not verbose:
         handler.addFilter(_without_traceback)

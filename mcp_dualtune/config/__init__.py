@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
 
+from mcp_dualtune.config.environment import child_environment
+from mcp_dualtune.config.masking import MASK, mask, mask_error, mask_json, remember
 from mcp_dualtune.config.reader import read_config
+from mcp_dualtune.config.references import Reference, resolve
 from mcp_dualtune.config.tree import (
     Config,
     HttpSettings,
     LimitSettings,
     ModelSettings,
+    OAuthSettings,
     PolicyRule,
     ServerConfig,
     ServerOptions,
@@ -28,24 +33,36 @@ from mcp_dualtune.config.tree import (
 from mcp_dualtune.errors import ConfigError
 
 __all__ = [
+    "MASK",
     "PATH_VARIABLE",
+    "STATE_VARIABLE",
     "Config",
     "HttpSettings",
     "LimitSettings",
     "ModelSettings",
+    "OAuthSettings",
     "PolicyRule",
+    "Reference",
     "ServerConfig",
     "ServerOptions",
     "Settings",
     "ThresholdSettings",
     "TraceSettings",
+    "child_environment",
     "default_path",
+    "default_state",
     "load_config",
+    "mask",
+    "mask_error",
+    "mask_json",
     "named_path",
     "read_config",
+    "remember",
+    "resolve",
 ]
 
 PATH_VARIABLE = "DUALTUNE_CONFIG"
+STATE_VARIABLE = "DUALTUNE_STATE"
 
 
 def default_path() -> Path:
@@ -59,8 +76,18 @@ def named_path(path: Path | None = None, environ: Mapping[str, str] | None = Non
     return path or (Path(environ[PATH_VARIABLE]) if environ.get(PATH_VARIABLE) else None)
 
 
+def default_state(environ: Mapping[str, str]) -> Path:
+    """The folder for what is kept between runs, when the config does not name one."""
+    named = environ.get(STATE_VARIABLE)
+    return (
+        Path(named).expanduser().absolute() if named else platformdirs.user_state_path("mcp-dualtune", appauthor=False)
+    )
+
+
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read `path`, else the file named by DUALTUNE_CONFIG, else the default file; a missing default file is empty.
+
+    The folder for state is the config's own, else the one named by DUALTUNE_STATE, else the user's.
 
     Raises:
         ConfigError: the file is missing, unreadable or wrong; the message names file, place and problem.
@@ -68,7 +95,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     named = named_path(path, environ)
     if named is None and not default_path().exists():
-        return Config()
+        return Config(settings=Settings(state=default_state(environ)))
     file = (named or default_path()).expanduser()
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -76,4 +103,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         hint = f"Give another file with --config, or set {PATH_VARIABLE}."
         raise ConfigError(f"Cannot read the config {file}: {reason}.", hint=hint) from error
-    return read_config(text, file, environ)
+    config = read_config(text, file, environ)
+    state = config.settings.state or default_state(environ)
+    servers = tuple(replace(server, state=state) for server in config.servers)
+    return replace(config, servers=servers, settings=replace(config.settings, state=state))

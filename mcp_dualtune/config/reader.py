@@ -11,12 +11,14 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
+from mcp_dualtune.config.environment import POSIX, WINDOWS
 from mcp_dualtune.config.json_text import JsonObject, read_json
+from mcp_dualtune.config.references import Reference, entry_name
 from mcp_dualtune.config.tree import Config, HttpSettings, PolicyRule, ServerConfig, ServerOptions, Settings
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.types import NONE
@@ -29,7 +31,11 @@ OWN_BLOCK = "dualtune"
 URL_KEYS = ("url", "serverUrl", "httpUrl")
 _HTTP_NAMES = ("http", "streamable-http", "streamable_http", "streamablehttp", "remote")
 TRANSPORTS: Mapping[str, Transport] = {"stdio": "stdio", "sse": "sse", **dict.fromkeys(_HTTP_NAMES, "http")}
-_VARIABLE = re.compile(r"\$\{(?:(?P<kind>[a-z]+):)?(?P<name>[A-Za-z_][\w-]*)(?::-(?P<fallback>[^}]*))?\}")
+_VARIABLE = re.compile(
+    r"\$\{(?:(?P<kind>env|keyring):(?P<body>[^}]*)|(?:(?P<editor>[a-z]+):)?(?P<bare>[A-Za-z_][\w-]*(?::-[^}]*)?))\}"
+)
+_NAMED = re.compile(r"(?P<name>[A-Za-z_][\w-]*)(?::-(?P<fallback>.*))?", re.DOTALL)
+_TELLING = re.compile(r"authorization|cookie|token|secret|passw|credential|api[-_]?key", re.IGNORECASE)
 _EDITOR_ONLY = ("workspaceFolder", "workspaceRoot", "workspaceFolderBasename")
 
 T = TypeVar("T")
@@ -47,6 +53,9 @@ def read_config(text: str, file: Path, environ: Mapping[str, str]) -> Config:
 class _Reader:
     def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
         self.file, self.environ = file, environ
+        self.references: list[Reference] = []
+        self.secrets: list[str] = []
+        """Both of the entry that is being read."""
 
     def wrong(self, where: str, problem: str, hint: str) -> ConfigError:
         return ConfigError(f"{self.file}: {where}: {problem}.", hint=hint)
@@ -70,7 +79,10 @@ class _Reader:
             if entry.get("disabled") is True or entry.get("enabled") is False:
                 disabled.append(name)
             else:
-                servers.append(self.server(name, entry, f"{block}.{name}", chosen))
+                self.references, self.secrets = [], []
+                chosen = self.login(chosen, entry, f"{OWN_BLOCK}.servers.{name}.oauth")
+                made = self.server(name, entry, f"{block}.{name}", chosen)
+                servers.append(replace(made, references=tuple(self.references), secrets=tuple(self.secrets)))
         settings = self.record(Settings, own, OWN_BLOCK, also=("servers",))
         return Config(tuple(servers), settings, self.file, tuple(disabled))
 
@@ -101,8 +113,8 @@ class _Reader:
             raise self.wrong(where, f'the server "{name}" {problem}', "Give exactly one of the two.")
         transport = self.transport(entry, where, url_key)
         if url_key is not None:
-            url = self.text(entry[url_key], f"{where}.{url_key}", bare=True)
-            if not re.match(r"https?://[^/\s]+", url):
+            url = self.text(entry[url_key], f"{where}.{url_key}", bare=True, secret=True)
+            if "${" not in url and not re.match(r"https?://[^/\s]+", url):
                 raise self.wrong(f"{where}.{url_key}", f"{url!r} is not a web address", "Write http://host/path.")
             headers = self.texts(entry.get("headers"), f"{where}.headers")
             return ServerConfig(name, transport, url=url, headers=headers, options=options)
@@ -110,7 +122,7 @@ class _Reader:
         if not command.strip():
             raise self.wrong(f"{where}.command", "the command is blank", "Name the program that starts the server.")
         listed = self.value(tuple[Any, ...], entry.get("args") or [], f"{where}.args")
-        args = tuple(self.text(item, f"{where}.args[{place}]") for place, item in enumerate(listed))
+        args = tuple(self.text(item, f"{where}.args[{place}]", secret=True) for place, item in enumerate(listed))
         env = self.texts(entry.get("env"), f"{where}.env")
         cwd = self.scalar(Path, self.text(entry["cwd"], f"{where}.cwd"), f"{where}.cwd") if entry.get("cwd") else None
         program = str(Path(command).expanduser()) if command.startswith("~") else command
@@ -132,29 +144,82 @@ class _Reader:
 
     def texts(self, value: Any, where: str) -> Mapping[str, str]:
         given = self.object({} if value is None else value, where)
-        return {key: self.text(text, f"{where}.{key}", bare=True) for key, text in given.items()}
+        made = {key: self.text(text, f"{where}.{key}", bare=True, secret=True) for key, text in given.items()}
+        # Also what is written out counts where the name tells; of `Bearer TOKEN` the token.
+        self.secrets += [text.split()[-1] for key, text in made.items() if text.strip() and _TELLING.search(key)]
+        return made
 
-    def text(self, value: Any, where: str, *, bare: bool = False) -> str:
-        """A string with variables put in; `${X}` only where `bare`: in a command line it may be meant for a shell."""
+    def login(self, options: ServerOptions, entry: Mapping[str, Any], where: str) -> ServerOptions:
+        """Check what the settings for a login need of each other, and put the variables in."""
+        oauth = options.oauth
+        if oauth is None:
+            return options
+        if entry.get("command") is not None:
+            raise self.wrong(where, "only a remote server has a login", "Give the secrets of this one in its env.")
+        if oauth.client_secret is not None and _VARIABLE.fullmatch(oauth.client_secret) is None:
+            hint = "Write ${env:NAME} or ${keyring:SERVICE/NAME}."
+            raise self.wrong(f"{where}.client_secret", "a secret does not stand in the file itself", hint)
+        if oauth.client_secret is not None and oauth.client_id is None:
+            raise self.wrong(where, "a client_secret needs its client_id", "Add it.")
+        if oauth.grant == "client_credentials" and oauth.client_secret is None:
+            raise self.wrong(where, "client_credentials needs a client_id and a client_secret", "Add them.")
+        document = oauth.client_metadata_url
+        if document is not None and not re.match(r"https://[^/\s]+/\S", document):
+            raise self.wrong(f"{where}.client_metadata_url", f"{document!r} will not do", "Write https://host/path.")
+        secret = None if oauth.client_secret is None else self.secret(oauth.client_secret, f"{where}.client_secret")
+        return replace(options, oauth=replace(oauth, client_secret=secret))
+
+    def secret(self, value: str, where: str) -> str:
+        return self.text(value, where, bare=True, secret=True)
+
+    def text(self, value: Any, where: str, *, bare: bool = False, secret: bool = False) -> str:
+        """A string with variables put in; `${X}` only where `bare`: in a command line it may be meant for a shell.
+
+        A reference that nothing stands for is noted and left as it is: its server cannot be used, the others can.
+        """
+
+        def note(match: re.Match[str], kind: Literal["env", "keyring", "editor"], name: str, *, found: bool) -> str:
+            self.references.append(Reference(match[0], kind, name, where, found))
+            return match[0]
 
         def put(match: re.Match[str]) -> str:
-            kind, name, fallback = match["kind"], match["name"], match["fallback"]
-            if kind is None and name == "userHome":
-                return str(Path.home())
-            if (kind or "env") != "env" or (kind is None and name in _EDITOR_ONLY):
-                hint = "Write the value itself, or ${env:NAME} and set that variable."
-                raise self.wrong(where, f"{match[0]} means something only inside an editor", hint)
-            if kind is None and not bare:
-                return match[0]
-            value = self.environ.get(name) or fallback
-            if value is None and name not in self.environ:
-                raise self.wrong(where, f"the environment variable {name} is not set", f"Set {name} before starting.")
-            return value or ""
+            if match["kind"] == "keyring" and not secret:
+                raise self.wrong(where, f"{match[0]} is out of place", "Use the keyring in env, headers, args or url.")
+            if match["kind"] == "keyring":
+                return note(match, "keyring", self.entry(match["body"], where), found=True)
+            named = _NAMED.fullmatch(match["bare"] if match["kind"] is None else match["body"])
+            if named is None:
+                raise self.wrong(where, f"{match[0]} names no variable", "Write ${env:NAME}.")
+            name, fallback = named["name"], named["fallback"]
+            if match["bare"] is not None:
+                if name == "userHome" and match["editor"] is None:
+                    return str(Path.home())
+                if match["editor"] is not None or name in _EDITOR_ONLY:
+                    return note(match, "editor", name, found=False)
+                if not bare:
+                    return match[0]
+            found = self.environ.get(name)
+            if found and secret and name not in (*POSIX, *WINDOWS) and not Path(found).is_absolute():
+                self.secrets.append(found)
+            if not found and fallback is None:
+                # An empty variable is no better than none: a server would go on with an empty token.
+                return note(match, "env", name, found=False)
+            note(match, "env", name, found=True)
+            return found or fallback or ""
 
         if isinstance(value, bool | int | float) and bare:
             # Clients pass numbers and booleans in env and headers on as their text.
             value = json.dumps(value)
         return _VARIABLE.sub(put, self.scalar(str, value, where))
+
+    def entry(self, name: str, where: str) -> str:
+        try:
+            entry_name(name)
+        except ConfigError as error:
+            raise self.wrong(
+                where, error.message.rstrip("."), f"Write ${{keyring:SERVICE/NAME}}. {error.hint}"
+            ) from None
+        return name
 
     # Our own block: types come from the tree, and a key that the tree does not have is a mistake.
 

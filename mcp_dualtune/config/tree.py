@@ -11,9 +11,34 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from mcp_dualtune.config.references import Reference
 from mcp_dualtune.types import JSON
 
 _POSITIVE = {"above": 0}
+
+
+@dataclass(frozen=True)
+class OAuthSettings:
+    """How we log in at a remote server; everything may be left out where the server tells it."""
+
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    """A person logs in with a browser, or this machine with a client id and secret of its own."""
+    client_id: str | None = None
+    """The id of a client that was registered beforehand; None registers one when it is needed."""
+    client_secret: str | None = field(default=None, repr=False)
+    """Written as a reference, `${env:NAME}` or `${keyring:SERVICE/NAME}`."""
+    client_auth: Literal["basic", "post"] = "basic"
+    """How the secret is sent: in a header or in the form."""
+    client_metadata_url: str | None = None
+    """Address of a Client ID Metadata Document that describes this client; used where the server takes them."""
+    issuer: str | None = None
+    """The authorization server that the id and secret belong to; they are sent to no other."""
+    scope: str | None = None
+    """Scopes to ask for, parted by blanks; None asks for what the server names."""
+    redirect_port: int | None = field(default=None, metadata={"from": 1, "to": 65535})
+    """Port on 127.0.0.1 that the browser comes back to; None takes a free one."""
+    store: Literal["file", "keyring"] = "file"
+    """Where tokens are kept: a file of ours that only its owner can read, or the system's keyring."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,8 @@ class ServerOptions:
     """Seconds from launch to a complete tool list."""
     call_timeout: float = field(default=120.0, metadata=_POSITIVE)
     """Seconds for one tool call."""
+    oauth: OAuthSettings | None = None
+    """For a remote server; None logs in only when the server asks for it."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +72,18 @@ class ServerConfig:
     name: str
     transport: Literal["stdio", "http", "sse"]
     command: str | None = None
-    args: tuple[str, ...] = ()
+    args: tuple[str, ...] = field(default=(), repr=False)
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     cwd: Path | None = None
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: ServerOptions = ServerOptions()
+    references: tuple[Reference, ...] = ()
+    """Values that the file only names; the keyring's still stand as written, until `resolve` puts them in."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """What references stood for so far."""
+    state: Path | None = None
+    """Folder for what is kept about this server between runs; None keeps nothing."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +169,8 @@ class Settings:
     context: Mapping[str, str] = field(default_factory=dict)
     """Ambient facts for every request."""
     trace: TraceSettings = TraceSettings()
+    state: Path | None = None
+    """Folder for what is kept between runs; None, in a config made in code, keeps nothing."""
     http: HttpSettings = HttpSettings()
 
 

@@ -17,7 +17,7 @@ from mcp import ClientSession
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.config import ServerConfig, mask_error
 from mcp_dualtune.downstream import failures, questions
 from mcp_dualtune.downstream.listening import Listener, declares
 from mcp_dualtune.downstream.listing import OTHERS, Entries, read_others, read_tools
@@ -127,7 +127,7 @@ class Connection:
                 scope.deadline = anyio.current_time() + self.config.options.start_timeout
                 await self._open_and_hold(scope)
         except Exception as error:
-            self._failure = failures.explain(error, self.config, self._link)
+            self._failure = mask_error(failures.explain(error, self.config, self._link))
             raise self._failure from error
         finally:
             self._session = None
@@ -295,7 +295,7 @@ class Connection:
             with self.askers.limit(limit):
                 answer = await session.send_request(request, _AS_IT_IS, progress_callback=cast(Any, progress))
         except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
-            raise await self._explain_call(error, what, limit, wire) from error
+            raise mask_error(await self._explain_call(error, what, limit, wire)) from error
         return answer.whole if isinstance(answer, Kept) else cast(Mapping[str, JSON], answer)
 
     def _addressed(self, params: Mapping[str, JSON], caller: Caller | None) -> dict[str, Any]:
@@ -367,6 +367,12 @@ class Connection:
         return True
 
     async def _explain_call(self, error: Exception, what: str, limit: float, wire: Wire) -> DownstreamError:
+        if self._link.failure is not None:
+            # The next connection says the same, or is let in.
+            wire.gone.set()
+            return self._link.failure
+        if self._link.denied is not None and isinstance(error, MCPError):
+            return self._link.denied
         if failures.timed_out(error):
             if self.config.transport == "sse":
                 # This transport does not tell us when a message could not be delivered.

@@ -61,6 +61,9 @@ def explain(error: BaseException, config: ServerConfig, link: Link) -> Downstrea
         ours = [inner for inner in error.exceptions if isinstance(inner, DownstreamError)]
         error = ours[0] if ours else error.exceptions[0]
     name, account = config.name, link.account()
+    known = link.failure or link.denied
+    if known is not None:
+        return known
     if isinstance(error, DownstreamError):
         error.message = f"{error.message} {account}".strip()
         error.hint = link.hint or error.hint

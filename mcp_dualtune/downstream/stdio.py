@@ -20,10 +20,10 @@ from typing import Any
 import anyio
 import anyio.abc
 import mcp.types as wire_types
-from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
-from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.config import ServerConfig, child_environment, mask
+from mcp_dualtune.downstream.resolved import resolved
 from mcp_dualtune.errors import ServerUnavailable
 
 MAX_MESSAGE_BYTES = 128 * 1024 * 1024
@@ -31,6 +31,8 @@ MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 MAX_STRAY_LINES = 1_000
 """Lines on standard output that are no MCP message before we stop listening; a banner has a few."""
 LAST_LINES, LAST_LINE_CHARACTERS = 12, 300
+UNFINISHED_LINE_BYTES = 8_192
+"""What is kept of a line that does not end: more than we show, so that no secret is cut before it is masked."""
 CLOSE_SECONDS = 5.0
 """The launcher needs at most four to end everything."""
 LAST_WORDS_SECONDS = 0.5
@@ -49,6 +51,7 @@ class ChildProcess:
         self.pid: int | None = None
         self.exit_status: int | None = None
         self.fault: str | None = None
+        self.failure = self.denied = None
         self.hint = ""
         self._heard_launcher, self._heard_server = anyio.Event(), anyio.Event()
         self._said: deque[str] = deque(maxlen=LAST_LINES)
@@ -71,11 +74,12 @@ class ChildProcess:
         """Start the process and open its streams; on exit the process and all its offspring are gone.
 
         Raises:
-            ServerUnavailable: the command cannot be started.
+            ServerUnavailable: the command cannot be started, or a secret it needs cannot be had.
         """
+        config = await resolved(self.config)
         ours, theirs = socket.socketpair()
         try:
-            process = await self._start(theirs)
+            process = await self._start(config, theirs)
         except BaseException:
             ours.close()
             raise
@@ -100,8 +104,7 @@ class ChildProcess:
                         stream.close()
                 group.cancel_scope.cancel()
 
-    async def _start(self, control: socket.socket) -> anyio.abc.Process:
-        config = self.config
+    async def _start(self, config: ServerConfig, control: socket.socket) -> anyio.abc.Process:
         if config.cwd is not None and not config.cwd.is_dir():
             hint = f'Correct "cwd" of "{config.name}" in the config.'
             raise ServerUnavailable(f"The working directory {config.cwd} does not exist.", hint=hint)
@@ -113,7 +116,7 @@ class ChildProcess:
             with anyio.CancelScope(shield=True):
                 process = await anyio.open_process(
                     [*launch, str(config.command), *config.args],
-                    env={**get_default_environment(), **config.env},
+                    env=child_environment(config.env),
                     cwd=config.cwd,
                     start_new_session=True,
                     pass_fds=(number,),
@@ -179,7 +182,7 @@ class ChildProcess:
         try:
             async for chunk in process.stderr:
                 *lines, rest = (rest + chunk).split(b"\n")
-                rest = rest[-LAST_LINE_CHARACTERS:]
+                rest = rest[-UNFINISHED_LINE_BYTES:]
                 self._hear(lines[-LAST_LINES:])
         except _CLOSED:
             return
@@ -189,7 +192,7 @@ class ChildProcess:
 
     def _hear(self, lines: list[bytes]) -> None:
         for line in lines:
-            text = line[:LAST_LINE_CHARACTERS].decode("utf-8", "replace").strip()
+            text = mask(line.decode("utf-8", "replace")).strip()[:LAST_LINE_CHARACTERS]
             if text:
                 self._said.append(text)
                 logger.debug("%s: %s", self.config.name, text)
@@ -225,7 +228,9 @@ class ChildProcess:
         try:
             message = wire_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValueError:
-            self._stray = self._stray or line[:LAST_LINE_CHARACTERS].decode("utf-8", "replace")
+            self._stray = (
+                self._stray or mask(line[:UNFINISHED_LINE_BYTES].decode("utf-8", "replace"))[:LAST_LINE_CHARACTERS]
+            )
             self._stray_lines += 1
             if self._stray_lines > MAX_STRAY_LINES:
                 self.fault = "It keeps writing to standard output what is not MCP."

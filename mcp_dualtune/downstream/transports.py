@@ -16,8 +16,11 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.config import ServerConfig, child_environment
+from mcp_dualtune.downstream.oauth import StoredToken, takes_login
+from mcp_dualtune.downstream.resolved import resolved
 from mcp_dualtune.downstream.stdio import ChildProcess
+from mcp_dualtune.errors import DownstreamError, ServerUnavailable
 
 HTTP_CONNECT_SECONDS = 30.0
 """Connecting and sending; answers are bounded by the limits of each call instead."""
@@ -33,6 +36,16 @@ class Link(Protocol):
     @property
     def pid(self) -> int | None:
         """Process id of the server that we started; None for a remote one."""
+        ...
+
+    @property
+    def failure(self) -> DownstreamError | None:
+        """What the link itself knows to be wrong, such as a login that is needed; it explains every other error."""
+        ...
+
+    @property
+    def denied(self) -> DownstreamError | None:
+        """Why the server has just refused one request, though not the connection."""
         ...
 
     @property
@@ -62,6 +75,15 @@ class _RemoteLink:
     def __init__(self, config: ServerConfig) -> None:
         self.config = config
         self._refusal: int | None = None
+        self._token: StoredToken | None = None
+
+    @property
+    def failure(self) -> DownstreamError | None:
+        return self._token.failure if self._token is not None else None
+
+    @property
+    def denied(self) -> DownstreamError | None:
+        return self._token.denied if self._token is not None else None
 
     @property
     def hint(self) -> str:
@@ -77,15 +99,20 @@ class _RemoteLink:
 
     @asynccontextmanager
     async def streams(self) -> AsyncIterator[Streams]:
-        url, headers = str(self.config.url), dict(self.config.headers)
+        config = await resolved(self.config)
+        url, headers = str(config.url), dict(config.headers)
+        if not url.startswith(("http://", "https://")):
+            hint = "It has to begin with http:// or https://."
+            raise ServerUnavailable(f'What "{config.name}" has for a url is no web address.', hint=hint)
+        self._token = auth = StoredToken(config) if takes_login(config) else None
         if self.config.transport == "sse":
-            async with sse_client(url, headers, HTTP_CONNECT_SECONDS, SSE_IDLE_SECONDS) as opened:
+            async with sse_client(url, headers, HTTP_CONNECT_SECONDS, SSE_IDLE_SECONDS, auth=auth) as opened:
                 yield opened
             return
         hooks = {"response": [self._look_at]}
         timeout = httpx2.Timeout(HTTP_CONNECT_SECONDS, read=None)
         async with (
-            httpx2.AsyncClient(headers=headers, timeout=timeout, event_hooks=hooks) as client,
+            httpx2.AsyncClient(headers=headers, auth=auth, timeout=timeout, event_hooks=hooks) as client,
             # One event can be one whole result; its size is the server's business, as on stdio.
             streamable_http_client(url, http_client=client, max_sse_event_size=None) as opened,
         ):
@@ -95,7 +122,7 @@ class _RemoteLink:
 class _WindowsLink:
     """The SDK puts the process into a job that Windows ends with us, so that no launcher is needed there."""
 
-    pid = None
+    pid = failure = denied = None
     hint = ""
 
     def __init__(self, config: ServerConfig) -> None:
@@ -106,9 +133,10 @@ class _WindowsLink:
 
     @asynccontextmanager
     async def streams(self) -> AsyncIterator[Streams]:
-        config = self.config
+        config = await resolved(self.config)
+        environment = child_environment(config.env)
         parameters = StdioServerParameters(
-            command=str(config.command), args=list(config.args), env=dict(config.env), cwd=config.cwd
+            command=str(config.command), args=list(config.args), env=environment, cwd=config.cwd
         )
         async with stdio_client(parameters) as opened:
             yield opened

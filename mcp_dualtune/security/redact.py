@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from mcp_dualtune.config import Config
+from mcp_dualtune.config import MASK, Config, mask
 from mcp_dualtune.types import JSON
 
-MASK = "[secret]"
 SHORTEST_SECRET = 6
 """Declared secrets shorter than this are not searched for in texts: they would mask ordinary words."""
 
@@ -49,6 +48,7 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """`text` with every secret replaced by a mark."""
+        text = mask(text)
         for secret in self._declared:
             text = text.replace(secret, MASK)
         for shape in _SHAPES:
@@ -72,10 +72,11 @@ class Redactor:
 
 
 def declared_secrets(config: Config) -> list[str]:
-    """Values of the config that must never stand in a trace: headers, the HTTP token, variables named like secrets."""
+    """What must never stand in a trace: headers, the HTTP token, variables named like secrets, what references gave."""
     secrets = [config.settings.http.token or ""]
     for server in config.servers:
         secrets += server.headers.values()
+        secrets += server.secrets
         secrets += [value for name, value in server.env.items() if is_secret_name(name)]
     return secrets
 

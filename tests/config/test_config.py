@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, load_config, read_config
+from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, default_state, load_config, read_config
 from mcp_dualtune.errors import ConfigError
 
 FILE = Path("/somewhere/config.json")
@@ -139,9 +139,9 @@ def test_a_wrong_file_says_where(text: str, words: list[str]) -> None:
         ({"command": "x", "args": "-y"}, ["mcpServers.s.args", "expected a list"]),
         ({"command": "x", "args": ["a", 1]}, ["mcpServers.s.args[1]", "the number 1"]),
         ({"command": "x", "env": {"A": None}}, ["mcpServers.s.env.A", "null"]),
-        ({"command": "x", "env": {"A": "${UNSET_ONE}"}}, ["mcpServers.s.env.A", "UNSET_ONE is not set"]),
-        ({"command": "x", "env": {"A": "${input:key}"}}, ["${input:key}", "editor"]),
-        ({"command": "x", "args": ["${workspaceFolder}/a"]}, ["args[0]", "editor"]),
+        ({"command": "${keyring:a/b}"}, ["mcpServers.s.command", "${keyring:a/b}", "out of place"]),
+        ({"command": "x", "env": {"A": "${keyring:token}"}}, ["mcpServers.s.env.A", "'token' is not SERVICE/NAME"]),
+        ({"command": "x", "env": {"A": "${env:}"}}, ["mcpServers.s.env.A", "names no variable"]),
         ({"command": "x", "type": "http"}, ["mcpServers.s.type", "needs a url"]),
         ({"url": "http://h", "type": "carrier pigeon"}, ["carrier pigeon", "stdio, http, sse"]),
         ({"url": "ftp://h"}, ["mcpServers.s.url", "ftp://h"]),
@@ -188,7 +188,7 @@ def test_the_argument_wins_over_the_variable_and_that_over_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_dualtune.config.default_path", lambda: tmp_path / "default.json")
-    assert load_config(environ={}) == Config()
+    assert load_config(environ={}) == Config(settings=Settings(state=default_state({})))
     for name in ("default", "variable", "argument"):
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"mcpServers": {name: {"command": "x"}}}), encoding="utf-8-sig"
