@@ -24,9 +24,10 @@ from mcp_dualtune.config import Config, ServerConfig
 from mcp_dualtune.downstream.connection import Progress
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.engine.worker import EngineWorker
-from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.errors import CatalogError, DualTuneError, PolicyError, RequestError, ServerUnavailable, leaf_error
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.security.pins import Pins
 from mcp_dualtune.security.policy import Policy
 from mcp_dualtune.security.redact import Redactor, declared_secrets
 from mcp_dualtune.tracing.recorder import Recorder, RequestTrace, Sink
@@ -65,7 +66,9 @@ class Gateway:
         if settings.trace.file:
             sinks.append(JsonLinesSink(settings.trace.file))
         self._recorder = Recorder(sinks, Redactor(declared_secrets(config)).value)
-        self._policy = Policy(settings.policy)
+        self._policy = Policy(settings.policy, {server.name: server.options.policy for server in config.servers})
+        self._pins = Pins(settings.pins, settings.state)
+        self._held: dict[str, Mapping[str, str]] = {}
         self._given = catalog
         self._pool = Pool(() if catalog else config.servers, self._on_change)
         self._worker = EngineWorker(pipeline or partial(load_pipeline, settings))
@@ -100,12 +103,17 @@ class Gateway:
 
     @property
     def skipped_tools(self) -> Mapping[str, tuple[SkippedTool, ...]]:
-        """By server: tools it lists that cannot be used, with reasons."""
+        """By server: tools it lists that cannot be used or wait for an approval, with reasons."""
         return {name: built.skipped for name, built in self._built.items() if built.skipped}
 
     def server_states(self) -> tuple[ServerState, ...]:
         """How every configured server is at this moment."""
         return self._pool.states()
+
+    @property
+    def held_tools(self) -> Mapping[tuple[str, str], str]:
+        """By server and tool: why a tool is not offered until the user approves it (`dualtune pins`)."""
+        return {(server, tool): reason for server, held in self._held.items() for tool, reason in held.items()}
 
     @property
     def model_ready(self) -> bool:
@@ -118,6 +126,10 @@ class Gateway:
         if waited and self._given is None:
             limit = max(server.options.start_timeout for server in waited) + SETTLE_GRACE
             await self._pool.wait(limit, [server.name for server in waited])
+            for server in waited:
+                # What was approved in the meantime needs no new start.
+                if self._held.get(server.name) and self._pins.outdated(server):
+                    self._on_change(server.name)
 
     async def plan(self, request: Request) -> Decision:
         """Decide what would be done for `request`; nothing is called.
@@ -250,7 +262,13 @@ class Gateway:
         return await self._pool.call(call.server, call.tool, call.arguments, progress=watch)
 
     def _tool(self, server: str, name: str) -> ToolSpec:
-        return self._catalog.tool(server, name)
+        try:
+            return self._catalog.tool(server, name)
+        except CatalogError:
+            reason = self._held.get(server, {}).get(name)
+            if reason is None:
+                raise
+        raise PolicyError(f"{server}/{name} was not called: {reason}.")
 
     def _on_change(self, name: str) -> None:
         """Rebuild one server's part of the catalog."""
@@ -259,7 +277,11 @@ class Gateway:
         ready = any(state.name == name and state.status == "ready" for state in self._pool.states())
         if not ready:
             return
-        self._built[name] = built = _build(server, tools, self._pool.instructions(name))
+        checked = self._pins.check(server, tools, self._pool.instructions(name))
+        self._held[name] = checked.held
+        built = _build(server, checked.tools, checked.instructions)
+        held = tuple(SkippedTool(tool, reason) for tool, reason in checked.held.items())
+        self._built[name] = built = replace(built, skipped=built.skipped + held)
         for skipped in built.skipped:
             logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
         order = [server.name for server in self.config.servers]

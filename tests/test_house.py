@@ -19,6 +19,7 @@ LINE_LIMIT = 400
 # A module may import from groups to its left and from its own folder, never from a neighbour in its group.
 GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"types", "errors"}),
+    frozenset({"state"}),
     frozenset({"config", "tracing", "records"}),
     frozenset({"catalog", "security", "prompting", "downstream", "engine", "adapter_registry"}),
     frozenset({"pipeline"}),
@@ -159,7 +160,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ["serve", "do", "plan", "tools", "servers", "evaluate", "train", "doctor"]
+COMMANDS = ["serve", "do", "plan", "tools", "servers", "pins", "evaluate", "train", "doctor"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

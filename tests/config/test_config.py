@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, load_config, read_config
+from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, default_state, load_config, read_config
 from mcp_dualtune.errors import ConfigError
 
 FILE = Path("/somewhere/config.json")
@@ -186,7 +186,7 @@ def test_the_argument_wins_over_the_variable_and_that_over_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_dualtune.config.default_path", lambda: tmp_path / "default.json")
-    assert load_config(environ={}) == Config()
+    assert load_config(environ={}) == Config(settings=Settings(state=default_state({})))
     for name in ("default", "variable", "argument"):
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"mcpServers": {name: {"command": "x"}}}), encoding="utf-8-sig"
