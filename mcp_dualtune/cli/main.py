@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": "say what would be called for a request, and call nothing",
     "tools": "list the tools of your servers, or find some",
     "servers": "list your servers and how they are",
+    "pins": "see and approve what your servers offer, when it has changed",
     "evaluate": "measure the choices on a suite of cases",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",

@@ -61,7 +61,9 @@ def default_path() -> Path:
 def default_state(environ: Mapping[str, str]) -> Path:
     """The folder for what is kept between runs, when the config does not name one."""
     named = environ.get(STATE_VARIABLE)
-    return Path(named).expanduser().absolute() if named else platformdirs.user_state_path("mcp-dualtune", appauthor=False)
+    return (
+        Path(named).expanduser().absolute() if named else platformdirs.user_state_path("mcp-dualtune", appauthor=False)
+    )
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:

@@ -32,9 +32,7 @@ class Verdict:
 class Policy:
     """Ordered rules, then what the config says of the server, then the tool's annotations."""
 
-    def __init__(
-        self, rules: Sequence[PolicyRule] = (), servers: Mapping[str, Action | None] | None = None
-    ) -> None:
+    def __init__(self, rules: Sequence[PolicyRule] = (), servers: Mapping[str, Action | None] | None = None) -> None:
         self._rules, self._servers = tuple(rules), dict(servers or {})
 
     def check(self, tool: ToolSpec) -> Verdict:
