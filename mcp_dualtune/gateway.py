@@ -30,6 +30,7 @@ from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.security.pins import Pins
 from mcp_dualtune.security.policy import Policy
 from mcp_dualtune.security.redact import Redactor, declared_secrets
+from mcp_dualtune.tracing.events import AUDIT
 from mcp_dualtune.tracing.recorder import Recorder, RequestTrace, Sink
 from mcp_dualtune.tracing.sinks import JsonLinesSink, StderrSink
 from mcp_dualtune.types import JSON, Decision, Request, ToolCall, ToolResult, ToolSpec, Trajectory
@@ -65,6 +66,9 @@ class Gateway:
         sinks: list[Sink] = [StderrSink()] if verbose else []
         if settings.trace.file:
             sinks.append(JsonLinesSink(settings.trace.file))
+        audit = settings.audit
+        if audit.file:
+            sinks.append(JsonLinesSink(audit.file, AUDIT, audit.max_bytes, audit.keep))
         self._recorder = Recorder(sinks, Redactor(declared_secrets(config)).value)
         self._policy = Policy(settings.policy, {server.name: server.options.policy for server in config.servers})
         self._pins = Pins(settings.pins, settings.state)
@@ -170,7 +174,7 @@ class Gateway:
         if max_steps is not None:
             limits = replace(limits, steps=min(max_steps, limits.steps))
         with self._traced(request) as trace:
-            call = partial(self._call, watch=watch)
+            call = partial(self._call, trace, watch=watch)
             actions = Actions(self._decide, call, self._tool, self._policy, ask, confirm, progress, trace)
             trajectory = await run(await self._prepare(request), actions, limits)
             trace.end(trajectory)
@@ -198,7 +202,9 @@ class Gateway:
         """
         await self.wait_ready((server,))
         self._check_servers((server,))
-        actions = Actions(self._decide, partial(self._call, watch=watch), self._tool, self._policy, confirm=confirm)
+        trace = self._recorder.follow()
+        made = partial(self._call, trace, watch=watch)
+        actions = Actions(self._decide, made, self._tool, self._policy, confirm=confirm, trace=trace)
         return await call_checked(ToolCall(server, tool, arguments), actions)
 
     @contextmanager
@@ -254,12 +260,13 @@ class Gateway:
 
         return await self._worker.run(work)
 
-    async def _call(self, call: ToolCall, *, watch: Progress | None = None) -> ToolResult:
+    async def _call(self, trace: RequestTrace, call: ToolCall, *, watch: Progress | None = None) -> ToolResult:
         if self._given is not None:
             raise ServerUnavailable(
                 "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
             )
-        return await self._pool.call(call.server, call.tool, call.arguments, progress=watch)
+        made = self._pool.call(call.server, call.tool, call.arguments, progress=watch)
+        return await trace.call(call, made)
 
     def _tool(self, server: str, name: str) -> ToolSpec:
         try:

@@ -23,7 +23,7 @@ def read_private(path: Path) -> str | None:
     """
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

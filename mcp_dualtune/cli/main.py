@@ -18,6 +18,7 @@ from typing import NoReturn
 from mcp_dualtune import __version__
 from mcp_dualtune.cli import exits
 from mcp_dualtune.errors import RequestError
+from mcp_dualtune.tracing.caller import Caller, called_by
 
 COMMANDS = {
     "serve": "run as an MCP server for a client",
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _parser(words).print_help()
             return exits.USAGE
         _quiet(verbose)
-        return _module(args.command).run(args)  # type: ignore[no-any-return]
+        with called_by(Caller("cli", f"dualtune {args.command}")):
+            return _module(args.command).run(args)  # type: ignore[no-any-return]
     except KeyboardInterrupt:
         print("dualtune: interrupted", file=sys.stderr)
         return exits.INTERRUPTED

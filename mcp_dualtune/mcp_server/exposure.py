@@ -131,6 +131,11 @@ class Exposed:
             return named
         return {name: tool for name, tool in named.items() if (tool.server, tool.name) in self._selected}
 
+    def held(self, name: str, held: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+        """The (server, tool) of those held back that would be shown under this public name."""
+        names = PublicNames(held)
+        return next((pair for pair in held if names.join(*pair) == name), None) if self.exposure != "none" else None
+
     def wire_tools(self, catalog: Catalog) -> list[Wire]:
         """The same as `tools/list` shows it."""
         return [wire_tool(tool, name) for name, tool in self.tools(catalog).items()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -25,9 +26,11 @@ import mcp_dualtune
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import ProtocolError, RequestError
 from mcp_dualtune.mcp_server import questions, results
+from mcp_dualtune.mcp_server.callers import note_caller
 from mcp_dualtune.mcp_server.conversation import ANSWER_LIMIT, MODERN, Context, Conversation, Conversations
 from mcp_dualtune.mcp_server.exposure import FOUND, Exposed, own_tools
 from mcp_dualtune.mcp_server.results import Wire
+from mcp_dualtune.security.untrusted import clean_tool
 from mcp_dualtune.types import JSON, Decision, Request, ToolCall, ToolSpec
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ class _Handlers:
             on_subscriptions_listen=ListenHandler(self.bus),
         )
         seal = RequestStateSecurity.ephemeral(ttl=ANSWER_LIMIT)
+        self.server.middleware.append(note_caller)
         self.server.middleware.append(RequestStateBoundary(seal, default_audience=NAME))
 
     @asynccontextmanager
@@ -145,6 +149,10 @@ class _Handlers:
             tool = self.exposed.tools(self.gateway.catalog).get(params.name)
             if tool is not None:
                 return await self.forward(ctx, params, tool)
+            held = self.exposed.held(params.name, self.gateway.held_tools)
+            if held is not None:
+                # Refused there, with the reason and a record of it.
+                return results.forwarded_result(await self.gateway.call(*held, arguments))
         except Exception as error:
             return results.translate(error)
         raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name}")
@@ -179,7 +187,7 @@ class _Handlers:
                     "inputSchema": dict(tool.input_schema),
                     "score": round(score, 4),
                 }
-                for tool, score in found
+                for tool, score in ((clean_tool(tool), score) for tool, score in found)
             ]
         )
 
@@ -191,7 +199,7 @@ class _Handlers:
                 progress=lambda step: conversation.report(results.say_step(step)),
                 watch=conversation.report_part,
                 ask=lambda decision: self.ask(conversation, decision),
-                confirm=lambda call, reason: self.confirm(conversation, call, reason),
+                confirm=partial(self.confirm, conversation) if conversation.can_ask() else None,
             )
             return results.trajectory_result(trajectory)
 
@@ -205,7 +213,7 @@ class _Handlers:
                     tool.name,
                     params.arguments or {},
                     watch=conversation.relay,
-                    confirm=lambda call, reason: self.confirm(conversation, call, reason),
+                    confirm=partial(self.confirm, conversation) if conversation.can_ask() else None,
                 )
             except ProtocolError as error:
                 if error.code is None:

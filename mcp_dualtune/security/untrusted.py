@@ -26,9 +26,8 @@ _KEPT_MARKS = "\u200c\u200d\ufe0e\ufe0f"
 """Joiners and emoji selectors belong to ordinary Persian, Hindi and emoji, at most two at a time; every other format
 character can hide text."""
 _MARK_RUN = re.compile(f"([{_KEPT_MARKS}]{{2}})[{_KEPT_MARKS}]+")
-_UNSEEN = frozenset(
-    [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0]
-    + [*range(0x180B, 0x1810), *range(0xFE00, 0xFE0E), *range(0xE0000, 0xE1000)]
+_UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    map(chr, (*range(0x180B, 0x1810), *range(0xFE00, 0xFE0E), *range(0xE0000, 0xE1000)))
 )
 """Fillers, blanks and variation selectors: letters or marks by their category, nothing on the screen."""
 
@@ -96,7 +95,7 @@ class _Shown:
             return schema
         if depth == 0:
             return {}
-        shown = {}
+        shown: dict[str, JSON] = {}
         for key, value in schema.items():
             if key == "properties" and isinstance(value, Mapping):
                 shown[key] = {
@@ -133,4 +132,4 @@ def _plain(value: JSON, limit: int) -> bool:
 def _visible(character: str) -> bool:
     if character in "\n\t" or character in _KEPT_MARKS:
         return True
-    return ord(character) not in _UNSEEN and unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
+    return character not in _UNSEEN and unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co")
