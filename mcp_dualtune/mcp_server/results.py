@@ -112,9 +112,15 @@ def wire_tool(tool: ToolSpec, name: str) -> Wire:
         shown["title"] = tool.title
     if tool.output_schema is not None:
         shown["outputSchema"] = dict(tool.output_schema)
-    if tool.annotations:
-        shown["annotations"] = dict(tool.annotations)
+    # The policy asks about a hint that is neither yes nor no; a client would refuse the whole list for it.
+    readable = {key: value for key, value in tool.annotations.items() if _readable(key, value)}
+    if readable:
+        shown["annotations"] = readable
     return shown
+
+
+def _readable(key: str, value: JSON) -> bool:
+    return isinstance(value, bool) if key.endswith("Hint") else key != "title" or isinstance(value, str)
 
 
 def error_result(error: DualTuneError) -> Wire:

@@ -46,6 +46,8 @@ def clean_text(text: str, limit: int, special_tokens: Sequence[str] = ()) -> str
 
 def escape_hidden(text: str) -> str:
     """`text` for a person who has to judge it: what would not be seen is written as `\\u{202e}`."""
+    if text.isprintable() and _UNSEEN.isdisjoint(text):
+        return text
     return "".join(c if _visible(c) and c not in _KEPT_MARKS else f"\\u{{{ord(c):x}}}" for c in text)
 
 
