@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from mcp_dualtune import __version__
 from mcp_dualtune.cli import exits
@@ -114,13 +114,21 @@ def _common(command: argparse.ArgumentParser) -> None:
         command.add_argument("--verbose", "-v", action="store_true", help="say more on stderr")
 
 
+class _Short(logging.Formatter):
+    """Without tracebacks: libraries log one for every malformed message of a client, and quote the message in it."""
+
+    def formatException(self, ei: Any) -> str:
+        """Nothing."""
+        return ""
+
+
 def _quiet(verbose: bool) -> None:
     """Logs go to stderr: warnings always, and with `verbose` everything of ours.
 
     The filter sits on the handler because some libraries set levels of their own on import.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.setFormatter((logging.Formatter if verbose else _Short)("%(name)s: %(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mcp_dualtune"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("mcp_dualtune").setLevel(logging.DEBUG if verbose else logging.WARNING)

@@ -151,12 +151,15 @@ async def web(transport: Web, seed: int, count: int, failures: list[str]) -> Cou
 
 async def _http(client: httpx2.AsyncClient, address: str, seed: int, count: int, outcomes: Counter[str]) -> None:
     limiter = anyio.CapacityLimiter(8)
+    session = ""
 
     async def post(place: int) -> None:
         inputs = Inputs(f"{seed} http {place}")
         modern = inputs.rng.random() < 0.5
         body = inputs.message(modern=modern)
         headers = dict(JSON_HEADERS)
+        if not modern and session and inputs.rng.random() < 0.9:
+            headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": LEGACY}
         if modern and isinstance(body, dict):
             method, params = body.get("method"), body.get("params")
             headers |= {"MCP-Protocol-Version": "2026-07-28"}
@@ -191,6 +194,7 @@ async def _http(client: httpx2.AsyncClient, address: str, seed: int, count: int,
         hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
         answer = await client.post(address, json=hello, headers=JSON_HEADERS)
         assert answer.status_code == 200, f"no honest answer after {start}: {answer.status_code} {answer.text[:300]}"
+        session = answer.headers["Mcp-Session-Id"]
 
 
 async def _sse(
