@@ -9,8 +9,8 @@ import pytest
 
 from mcp_dualtune.errors import EngineError
 from mcp_dualtune.prompting import Renderer
-from mcp_dualtune.prompting.templates.compact import END, REQUEST_TOKENS, SPECIAL_TOKENS
 from mcp_dualtune.prompting.templates.chat import SPLIT
+from mcp_dualtune.prompting.templates.compact import END, REQUEST_TOKENS, SPECIAL_TOKENS
 from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec, ToolCall, ToolSpec
 from tests.tiny_models import CHAT_TOKENS, tiny_tokenizer
 
