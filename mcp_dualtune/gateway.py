@@ -73,6 +73,7 @@ class Gateway:
         self._policy = Policy(settings.policy, {server.name: server.options.policy for server in config.servers})
         self._pins = Pins(settings.pins, settings.state)
         self._held: dict[str, Mapping[str, str]] = {}
+        self._instructions: dict[str, str | None] = {}
         self._given = catalog
         self._pool = Pool(() if catalog else config.servers, self._on_change)
         self._worker = EngineWorker(pipeline or partial(load_pipeline, settings))
@@ -113,6 +114,10 @@ class Gateway:
     def server_states(self) -> tuple[ServerState, ...]:
         """How every configured server is at this moment."""
         return self._pool.states()
+
+    def instructions(self, server: str) -> str | None:
+        """The instructions of a server, as far as they are trusted."""
+        return self._instructions.get(server)
 
     @property
     def held_tools(self) -> Mapping[tuple[str, str], str]:
@@ -285,7 +290,7 @@ class Gateway:
         if not ready:
             return
         checked = self._pins.check(server, tools, self._pool.instructions(name))
-        self._held[name] = checked.held
+        self._held[name], self._instructions[name] = checked.held, checked.instructions
         built = _build(server, checked.tools, checked.instructions)
         held = tuple(SkippedTool(tool, reason) for tool, reason in checked.held.items())
         self._built[name] = built = replace(built, skipped=built.skipped + held)

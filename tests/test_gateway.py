@@ -326,7 +326,7 @@ async def test_changed_tool_is_neither_offered_nor_called_until_it_is_approved(
         async with Gateway(Config((server,), settings), pipeline=alone(engine)) as gateway:
             await gateway.wait_ready()
             assert gateway.catalog.tools == () and gateway.find_tools("read") == ()
-            assert gateway.catalog.servers[0].description == "Reads things."
+            assert gateway.catalog.servers[0].description == gateway.instructions("files") == "Reads things."
             assert {skipped.name for skipped in gateway.skipped_tools["files"]} == {"read", "write"}
             for tool, why in (("read", "has changed"), ("write", "is new")):
                 with pytest.raises(PolicyError, match=f"files/{tool} was not called: it {why}.*dualtune pins"):

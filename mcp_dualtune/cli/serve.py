@@ -40,12 +40,11 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.gateway import Gateway
     from mcp_dualtune.mcp_server.run import serve_stdio, serve_web
 
+    gateway = Gateway(config)
     if args.transport == "stdio":
-        anyio.run(serve_stdio, Gateway(config))
+        anyio.run(serve_stdio, gateway)
         return 0
     http, key = _door(config, args)
-    # The gateway gets the token too, so that it never stands in a record.
-    gateway = Gateway(replace(config, settings=replace(config.settings, http=http)))
 
     def announce(address: str) -> None:
         print(f"dualtune: listening on {address}", file=sys.stderr)

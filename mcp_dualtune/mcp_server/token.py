@@ -14,7 +14,7 @@ from mcp_dualtune.state import read_private, write_private
 FILE = "http-token"
 BYTES = 32
 SHORTEST = 32
-"""Characters; a shorter one was not made here, and can be guessed."""
+"""Characters; a shorter one can be guessed."""
 
 
 def token_file(state: Path) -> Path:
@@ -31,7 +31,7 @@ def stored_token(state: Path) -> str:
     file = token_file(state)
     try:
         if read_private(file) is None:
-            write_private(file, secrets.token_urlsafe(BYTES) + "\n")
+            write_private(file, secrets.token_hex(BYTES) + "\n")
         # Read in any case: of two gateways that start together both take the one that stayed.
         token = (read_private(file) or "").strip()
     except (OSError, UnicodeDecodeError) as error:

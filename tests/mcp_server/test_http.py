@@ -12,6 +12,7 @@ from mcp_dualtune.config import HttpSettings
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.mcp_server.http import is_loopback, open_socket, web_address
 from mcp_dualtune.mcp_server.token import stored_token, token_file
+from mcp_dualtune.security.redact import Redactor
 
 
 def test_a_port_in_use_is_one_clear_error() -> None:
@@ -42,8 +43,9 @@ def test_loopback_is_told_from_the_network(host: str, local: bool) -> None:
 
 def test_token_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     token = stored_token(tmp_path / "state")
-    assert len(token) >= 43 and stored_token(tmp_path / "state") == token
+    assert len(token) == 64 and stored_token(tmp_path / "state") == token
     assert stored_token(tmp_path / "other") != token
+    assert token not in Redactor().text(f"it is {token}")
     if sys.platform != "win32":
         assert stat.S_IMODE(token_file(tmp_path / "state").stat().st_mode) == 0o600
 
