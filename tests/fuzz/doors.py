@@ -18,7 +18,7 @@ import anyio
 import httpx2
 
 from mcp_dualtune.errors import leaf_error
-from tests.fuzz.inputs import LEGACY, META, Inputs, as_text
+from tests.fuzz.inputs import LEGACY, META, MODERN, Inputs, as_text
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTES = ROOT / "examples" / "servers" / "notes.py"
@@ -149,39 +149,67 @@ async def web(transport: Web, seed: int, count: int, failures: list[str]) -> Cou
     return outcomes
 
 
+def _request(inputs: Inputs, session: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body that fit each other, more or less."""
+    modern = inputs.rng.random() < 0.5
+    body = inputs.message(modern=modern)
+    headers = dict(JSON_HEADERS)
+    if not modern and session and inputs.rng.random() < 0.9:
+        headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": LEGACY}
+    if modern and isinstance(body, dict):
+        method, params = body.get("method"), body.get("params")
+        headers |= {"MCP-Protocol-Version": MODERN}
+        if isinstance(method, str) and method.isprintable() and method.isascii():
+            headers["Mcp-Method"] = method
+        if isinstance(params, dict) and str(params.get("name", "")).isidentifier():
+            headers["Mcp-Name"] = str(params["name"])
+    if inputs.rng.random() < 0.15:
+        name = inputs.rng.choice([*headers, "Mcp-Session-Id", "Last-Event-ID", "Origin", "Authorization"])
+        headers[name] = inputs.rng.choice(["", "x", "application/json", "0", "-1", "9" * 40, "%00"])
+    return headers, inputs.broken(as_text(body))
+
+
+async def _raw(address: str, headers: dict[str, str], body: bytes, inputs: Inputs) -> str:
+    """A request that no HTTP client would send."""
+    host, port = address.split("/")[2].rsplit(":", 1)
+    length = inputs.rng.choice([str(len(body)), "-1", "9" * 40, "x", "0", "5"])
+    lines = [inputs.rng.choice(["POST /mcp HTTP/1.1", "POST /mcp HTTP/9", "GET", "\x00\x01", "POST " + "/" * 70_000])]
+    lines += [f"Host: {host}:{port}", f"Content-Length: {length}", "Connection: close"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    lines += inputs.rng.choice(
+        [[], ["Transfer-Encoding: chunked"], ["no colon"], ["X: " + "x" * 90_000], ["Host: evil"]]
+    )
+    async with await anyio.connect_tcp(host, int(port)) as stream:
+        await stream.send("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+        with anyio.move_on_after(2):
+            try:
+                answer = await stream.receive()
+            except anyio.EndOfStream:
+                return "connection closed"
+            assert b" 500 " not in answer[:20], f"HTTP 500 to {lines[0][:60]!r}"
+            return f"HTTP {answer[9:12].decode('latin-1')}"
+    return "left open"
+
+
 async def _http(client: httpx2.AsyncClient, address: str, seed: int, count: int, outcomes: Counter[str]) -> None:
     limiter = anyio.CapacityLimiter(8)
     session = ""
 
     async def post(place: int) -> None:
         inputs = Inputs(f"{seed} http {place}")
-        modern = inputs.rng.random() < 0.5
-        body = inputs.message(modern=modern)
-        headers = dict(JSON_HEADERS)
-        if not modern and session and inputs.rng.random() < 0.9:
-            headers |= {"Mcp-Session-Id": session, "MCP-Protocol-Version": LEGACY}
-        if modern and isinstance(body, dict):
-            method, params = body.get("method"), body.get("params")
-            headers |= {"MCP-Protocol-Version": "2026-07-28"}
-            if isinstance(method, str) and method.isprintable() and method.isascii():
-                headers["Mcp-Method"] = method
-            if isinstance(params, dict) and str(params.get("name", "")).isidentifier():
-                headers["Mcp-Name"] = str(params["name"])
-        if inputs.rng.random() < 0.15:
-            name = inputs.rng.choice(
-                [*headers, "Mcp-Session-Id", "Last-Event-ID", "Content-Length", "Transfer-Encoding"]
-            )
-            headers[name] = inputs.rng.choice(["", "x", "application/json", "0", "-1", "9" * 40, "\t", "%00"])
+        headers, body = _request(inputs, session)
         async with limiter:
             with anyio.move_on_after(5) as scope:
                 try:
-                    method = inputs.rng.choice(["POST"] * 20 + ["GET", "DELETE", "PUT", "OPTIONS"])
-                    data = inputs.broken(as_text(body))
-                    async with client.stream(method, address, content=data, headers=headers) as answer:
-                        assert answer.status_code != 500, f"HTTP 500 to {place}: {data[:300]!r}"
-                        outcomes[f"HTTP {answer.status_code}"] += 1
-                        await answer.aread()
-                except (httpx2.ProtocolError, httpx2.ReadError, httpx2.WriteError):
+                    if inputs.rng.random() < 0.1:
+                        outcomes[await _raw(address, headers, body, inputs)] += 1
+                    else:
+                        method = inputs.rng.choice(["POST"] * 20 + ["GET", "DELETE", "PUT", "OPTIONS"])
+                        async with client.stream(method, address, content=body, headers=headers) as answer:
+                            assert answer.status_code != 500, f"HTTP 500 to {place}: {body[:300]!r}"
+                            outcomes[f"HTTP {answer.status_code}"] += 1
+                            await answer.aread()
+                except (httpx2.ProtocolError, httpx2.ReadError, httpx2.WriteError, OSError, anyio.BrokenResourceError):
                     outcomes["connection closed"] += 1
             # An honest GET or listen stream stays open: leaving it is the client's business.
             outcomes["left open"] += scope.cancelled_caught
@@ -192,7 +220,9 @@ async def _http(client: httpx2.AsyncClient, address: str, seed: int, count: int,
             for place in range(start, min(start + BATCH, count)):
                 tasks.start_soon(post, place)
         hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
-        answer = await client.post(address, json=hello, headers=JSON_HEADERS)
+        # On a connection of its own: those that were misused may be closed.
+        async with httpx2.AsyncClient(timeout=ANSWER_SECONDS) as honest:
+            answer = await honest.post(address, json=hello, headers=JSON_HEADERS)
         assert answer.status_code == 200, f"no honest answer after {start}: {answer.status_code} {answer.text[:300]}"
         session = answer.headers["Mcp-Session-Id"]
 
@@ -205,14 +235,21 @@ async def _sse(
 
     async def follow() -> None:
         async with client.stream("GET", address, timeout=None) as events:
-            async for line in events.aiter_lines():
-                if line.startswith("data: /"):
-                    await send.send(line.removeprefix("data: "))
-                elif line.startswith("data: {"):
-                    outcomes["answered"] += 1
-                    number = json.loads(line.removeprefix("data: ")).get("id")
-                    if isinstance(number, str) and number in answered:
-                        answered[number].set()
+            rest = b""
+            async for chunk in events.aiter_bytes():
+                # Not `aiter_lines`, which takes characters inside a message for ends of lines.
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    await hear(line.decode("utf-8").rstrip("\r"))
+
+    async def hear(line: str) -> None:
+        if line.startswith("data: /"):
+            await send.send(line.removeprefix("data: "))
+        elif line.startswith("data: {"):
+            outcomes["answered"] += 1
+            number = json.loads(line.removeprefix("data: ")).get("id")
+            if isinstance(number, str) and number in answered:
+                answered[number].set()
 
     async def ask(name: str, method: str, params: Any) -> None:
         answered[name] = anyio.Event()
