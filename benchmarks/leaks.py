@@ -145,7 +145,9 @@ def write_config(folder: Path) -> tuple[Path, int]:
         },
     }
     config = folder / "config.json"
-    config.write_text(json.dumps({"mcpServers": servers}), encoding="utf-8")
+    config.write_text(
+        json.dumps({"mcpServers": servers, "dualtune": {"state": str(folder / "state")}}), encoding="utf-8"
+    )
     return config, len(servers)
 
 

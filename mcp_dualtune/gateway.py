@@ -28,11 +28,13 @@ from mcp_dualtune.downstream.offers import Offers
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.downstream.questions import Caller, Forwarded
 from mcp_dualtune.engine.worker import EngineWorker
-from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.errors import CatalogError, DualTuneError, PolicyError, RequestError, ServerUnavailable, leaf_error
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.security.pins import Pins
 from mcp_dualtune.security.policy import Policy
 from mcp_dualtune.security.redact import Redactor, declared_secrets
+from mcp_dualtune.tracing.events import AUDIT
 from mcp_dualtune.tracing.recorder import Recorder, RequestTrace, Sink
 from mcp_dualtune.tracing.sinks import JsonLinesSink, StderrSink
 from mcp_dualtune.types import JSON, Decision, Request, ToolCall, ToolResult, ToolSpec, Trajectory
@@ -70,10 +72,16 @@ class Gateway:
         sinks: list[Sink] = [StderrSink()] if verbose else []
         if settings.trace.file:
             sinks.append(JsonLinesSink(settings.trace.file))
+        audit = settings.audit
+        if audit.file:
+            sinks.append(JsonLinesSink(audit.file, AUDIT, audit.max_bytes, audit.keep))
         self._secrets = set(declared_secrets(config))
         self._redactor = Redactor(self._secrets)
         self._recorder = Recorder(sinks, lambda value: self._redactor.value(value))
-        self._policy = Policy(settings.policy)
+        self._policy = _policy(config)
+        self._pins = Pins(settings.pins, settings.state)
+        self._held: dict[str, Mapping[str, str]] = {}
+        self._instructions: dict[str, str | None] = {}
         self._given = catalog
         self._pool = Pool(() if catalog else config.servers, self._on_change)
         self.offers = Offers(self._pool)
@@ -121,7 +129,7 @@ class Gateway:
 
     @property
     def skipped_tools(self) -> Mapping[str, tuple[SkippedTool, ...]]:
-        """By server: tools it lists that cannot be used, with reasons."""
+        """By server: tools it lists that cannot be used or wait for an approval, with reasons."""
         return {name: built.skipped for name, built in self._built.items() if built.skipped}
 
     def server_states(self) -> tuple[ServerState, ...]:
@@ -141,7 +149,7 @@ class Gateway:
         if changes.postponed:
             logger.warning("Restart to use what changed in %s.", ", ".join(changes.postponed))
         self.config = replace(config, settings=live_settings(self.config.settings, config.settings))
-        self._policy = Policy(self.config.settings.policy)
+        self._policy = _policy(self.config)
         # What was secret stays secret: calls of the old servers may still be running.
         self._secrets |= set(declared_secrets(config))
         self._redactor = Redactor(self._secrets)
@@ -149,11 +157,21 @@ class Gateway:
             self._pool.update(config.servers)
             self._unproven |= set(changes.restarted)
             for name in changes.removed:
-                self._built.pop(name, None)
+                for known in (self._built, self._held, self._instructions):
+                    known.pop(name, None)
             for name in changes.adjusted:
                 self._build(name)
             self._renew_catalog()
         return changes
+
+    def instructions(self, server: str) -> str | None:
+        """The instructions of a server, as far as they are trusted."""
+        return self._instructions.get(server)
+
+    @property
+    def held_tools(self) -> Mapping[tuple[str, str], str]:
+        """By server and tool: why a tool is not offered until the user approves it (`dualtune pins`)."""
+        return {(server, tool): reason for server, held in self._held.items() for tool, reason in held.items()}
 
     @property
     def model_ready(self) -> bool:
@@ -168,6 +186,10 @@ class Gateway:
                 return
             limit = max(server.options.start_timeout for server in waited) + SETTLE_GRACE
             await self._pool.wait(limit, [server.name for server in waited])
+            for server in waited:
+                # What was approved in the meantime needs no new start.
+                if self._held.get(server.name) and self._pins.outdated(server):
+                    self._on_change(server.name)
 
     async def wait_start(self, patience: float) -> None:
         """Wait until every server is ready or has failed once, at most until `patience` seconds after the start."""
@@ -216,7 +238,7 @@ class Gateway:
         if max_steps is not None:
             limits = replace(limits, steps=min(max_steps, limits.steps))
         with self._traced(request) as trace:
-            call = partial(self._call, watch=watch, caller=caller)
+            call = partial(self._call, trace, watch=watch, caller=caller)
             actions = Actions(self._decide, call, self._tool, self._policy, ask, confirm, progress, trace)
             trajectory = await run(await self._prepare(request), actions, limits)
             trace.end(trajectory)
@@ -252,8 +274,9 @@ class Gateway:
         """
         await self.wait_ready((server,))
         self._check_servers((server,))
-        make = partial(self._call, watch=watch, caller=caller, forwarded=forwarded)
-        actions = Actions(self._decide, make, self._tool, self._policy, confirm=confirm)
+        trace = self._recorder.follow()
+        made = partial(self._call, trace, watch=watch, caller=caller, forwarded=forwarded)
+        actions = Actions(self._decide, made, self._tool, self._policy, confirm=confirm, trace=trace)
         return await call_checked(ToolCall(server, tool, arguments), actions)
 
     @contextmanager
@@ -314,6 +337,7 @@ class Gateway:
 
     async def _call(
         self,
+        trace: RequestTrace,
         call: ToolCall,
         *,
         watch: Progress | None = None,
@@ -324,10 +348,16 @@ class Gateway:
             raise ServerUnavailable(
                 "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
             )
-        return await self.offers.call(call, caller, watch, forwarded)
+        return await trace.call(call, self.offers.call(call, caller, watch, forwarded))
 
     def _tool(self, server: str, name: str) -> ToolSpec:
-        return self._catalog.tool(server, name)
+        try:
+            return self._catalog.tool(server, name)
+        except CatalogError:
+            reason = self._held.get(server, {}).get(name)
+            if reason is None:
+                raise
+        raise PolicyError(f"{server}/{name} was not called: {reason}.")
 
     def _on_change(self, name: str) -> None:
         """Rebuild one server's part of the catalog; one that is only away for a while keeps its part."""
@@ -344,7 +374,11 @@ class Gateway:
         if self._pool.state(name).status != "ready":
             return False
         server = next(server for server in self.config.servers if server.name == name)
-        self._built[name] = built = _build(server, self._pool.tools(name), self._pool.instructions(name))
+        checked = self._pins.check(server, self._pool.tools(name), self._pool.instructions(name))
+        self._held[name], self._instructions[name] = checked.held, checked.instructions
+        built = _build(server, checked.tools, checked.instructions)
+        held = tuple(SkippedTool(tool, reason) for tool, reason in checked.held.items())
+        self._built[name] = built = replace(built, skipped=built.skipped + held)
         self.offers.note(name)
         for skipped in built.skipped:
             logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
@@ -356,6 +390,10 @@ class Gateway:
         self.offers.keep(server.name for server in self._catalog.servers)
         for notify in self.changed:
             notify()
+
+
+def _policy(config: Config) -> Policy:
+    return Policy(config.settings.policy, {server.name: server.options.policy for server in config.servers})
 
 
 def _check_text(text: str, limit: int) -> None:

@@ -161,7 +161,8 @@ def loaded_by(code: str) -> set[str]:
 
 
 COMMANDS = [
-    "serve", "do", "plan", "tools", "servers", "auth", "secrets", "install", "import", "evaluate", "train", "doctor",
+    "serve", "do", "plan", "tools", "servers", "auth", "secrets", "pins", "install", "import",
+    "evaluate", "train", "doctor",
 ]  # fmt: skip
 
 

@@ -55,6 +55,7 @@ def build(folder: Path) -> Workspace:
     servers = _servers(files, repository, memory)
     own = {
         "servers": {"git": {"arguments": {"repo_path": str(repository)}}},
+        "state": str(folder / "state"),
         # The workspace is thrown away afterwards, so nothing in it needs a confirmation.
         "policy": [{"match": "*/*", "action": "allow"}],
     }

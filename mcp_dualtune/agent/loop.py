@@ -15,7 +15,7 @@ from mcp_dualtune.agent.history import observe
 from mcp_dualtune.agent.limits import Circle, WorkingTime
 from mcp_dualtune.config import LimitSettings
 from mcp_dualtune.errors import Cancelled, DualTuneError, EngineError, PolicyError
-from mcp_dualtune.security.policy import Policy, Verdict, may_repeat
+from mcp_dualtune.security.policy import Policy, may_repeat
 from mcp_dualtune.tracing.recorder import RequestTrace
 from mcp_dualtune.types import (
     JSON,
@@ -50,6 +50,7 @@ class Actions:
 
     Raises:
         CatalogError: it is gone.
+        PolicyError: it is there, and not trusted.
     """
     policy: Policy = field(default_factory=Policy)
     ask: Ask | None = None
@@ -111,7 +112,7 @@ class _Run:
         if self.circle.made_before(call) and not may_repeat(tool):
             # Its effects are there already. Making them twice (a message sent, a row added) cannot be undone.
             return self.end(decision, "repeat", f"{call.server}/{call.tool} was called with the same arguments before.")
-        no = await refusal(self.actions.policy.check(tool), call, self.actions.confirm)
+        no = await refusal(call, tool, self.actions)
         if no is not None:
             return self.end(decision, "policy", no)
         return await self.carry_out(decision, call)
@@ -129,6 +130,8 @@ class _Run:
         while decision.outcome == "ask" and self.actions.ask is not None and self.questions < QUESTIONS:
             self.questions += 1
             answers = await self.actions.ask(decision)
+            if self.actions.trace:
+                self.actions.trace.elicitation(decision.server, decision.tool, decision.missing, bool(answers))
             if not answers:
                 break
             tool = self.actions.tool(decision.server or "", decision.tool or "")
@@ -172,32 +175,42 @@ def to_call(decision: Decision) -> ToolCall:
     return ToolCall(decision.server or "", decision.tool or "", dict(decision.arguments))
 
 
-async def refusal(verdict: Verdict, call: ToolCall, confirm: Confirm | None) -> str | None:
-    """Why `call` may not be made under `verdict`, in plain words; None when it may."""
+async def refusal(call: ToolCall, tool: ToolSpec, actions: Actions) -> str | None:
+    """Why `call` of `tool` may not be made, in plain words; None when it may, by the policy or by a yes asked for."""
+    verdict, trace = actions.policy.check(tool), actions.trace
     if verdict.action == "allow":
         return None
     if verdict.action == "deny":
-        return f"{verdict.reason} It was not called."
-    if confirm is None:
-        return f"{verdict.reason} It was not called, because nobody could be asked for a yes."
-    return None if await confirm(call, verdict.reason) else f"{verdict.reason} It was not called: the answer was no."
+        no = f"{verdict.reason} It was not called."
+    elif actions.confirm is None:
+        no = f"{verdict.reason} It was not called, because nobody could be asked for a yes."
+    elif await actions.confirm(call, verdict.reason):
+        if trace:
+            trace.approval(call, verdict.reason)
+        return None
+    else:
+        no = f"{verdict.reason} It was not called: the answer was no."
+    if trace:
+        trace.refusal(call, no)
+    return no
 
 
 async def call_checked(call: ToolCall, actions: Actions) -> ToolResult:
-    """Make one call that a client named itself.
-
-    Where only the tool's annotations ask for a yes and nobody can be asked, the call is made: the client was shown
-    those annotations and chose the call. A rule in the config still needs its yes.
+    """Make one call that a client named itself, under the same policy as a call that was decided here.
 
     Raises:
-        PolicyError: the policy or the user said no.
+        PolicyError: the policy or the user said no, or nobody could be asked.
         CatalogError: there is no such tool.
         DownstreamError: the server did not do its part.
     """
-    verdict = actions.policy.check(actions.tool(call.server, call.tool))
-    if verdict.action != "ask" or verdict.by_rule or actions.confirm is not None:
-        reason = await refusal(verdict, call, actions.confirm)
-        if reason is not None:
-            rule = f'{{"match": "{call.server}/{call.tool}", "action": "allow"}}'
-            raise PolicyError(reason, hint=f"To allow it, put {rule} first in dualtune.policy.")
+    try:
+        tool = actions.tool(call.server, call.tool)
+    except PolicyError as error:
+        if actions.trace:
+            actions.trace.refusal(call, error.message)
+        raise
+    no = await refusal(call, tool, actions)
+    if no is not None:
+        rule = f'{{"match": "{call.server}/{call.tool}", "action": "allow"}}'
+        raise PolicyError(no, hint=f"To allow it, put {rule} first in dualtune.policy.")
     return await actions.call(call)

@@ -18,6 +18,9 @@ from mcp_dualtune.catalog.schema import clean_schema
 from mcp_dualtune.errors import CatalogError
 from mcp_dualtune.types import FINISH, JSON, NONE, ServerSpec, ToolSpec, canonical
 
+LONGEST_NAME = 256
+"""Characters of a tool's name; the protocol advises 128 at most."""
+
 
 @dataclass(frozen=True)
 class SkippedTool:
@@ -138,6 +141,8 @@ def build_tool(server: str, wire: JSON) -> ToolSpec:
     name, description, title = wire.get("name"), wire.get("description"), wire.get("title")
     if not isinstance(name, str) or not name.strip():
         raise CatalogError("it has no name")
+    if len(name) > LONGEST_NAME or not name.isprintable():
+        raise CatalogError("its name is too long, or holds characters that cannot be seen")
     if name in (NONE, FINISH):
         raise CatalogError(f'the name "{name}" is taken by an answer of the model')
     words = description if isinstance(description, str) else ""

@@ -154,6 +154,8 @@ def _list(schema: Schema, key: str) -> list[JSON]:
 def _modern(schema: Schema) -> Schema:
     """Turn the keywords of older drafts and of OpenAPI, and common slips, into Draft 2020-12."""
     kind = schema.get("type")
+    if kind is None:
+        schema.pop("type", None)
     if kind is not None and not isinstance(kind, str) and not _are_strings(kind):
         raise CatalogError("A type in the input schema is neither a name nor a list of names.", hint=_HINT)
     if isinstance(kind, str) and kind.lower() in _TYPE_SLIPS:

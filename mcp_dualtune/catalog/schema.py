@@ -11,10 +11,10 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 
-from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from mcp_dualtune.catalog.cleaning import clean_schema
+from mcp_dualtune.catalog.patterns import bounded_validator, unknown_keys
 from mcp_dualtune.types import JSON
 
 __all__ = ["clean_schema", "leaf_paths", "path_text", "validate_arguments"]
@@ -29,7 +29,7 @@ _KINDS = {
 
 def validate_arguments(schema: Mapping[str, JSON], arguments: Mapping[str, JSON]) -> tuple[str, ...]:
     """Say in plain words, one message a problem, how `arguments` do not fit a cleaned schema; empty when they do."""
-    errors = sorted(Draft202012Validator(schema).iter_errors(arguments), key=lambda error: [str(p) for p in error.path])
+    errors = sorted(bounded_validator(schema).iter_errors(arguments), key=lambda error: [str(p) for p in error.path])
     messages = dict.fromkeys(message for error in errors for message in _explain(error))
     return tuple(messages)[:MAX_PROBLEMS]
 
@@ -74,9 +74,7 @@ def _explain(error: ValidationError) -> list[str]:
         return [f"`{path_text((*steps, key))}` is missing" for key in wanted if key not in found]
     if rule == "additionalProperties" and isinstance(found, Mapping):
         known = list(around.get("properties", ()))
-        patterns = around.get("patternProperties", ())
-        extra = [key for key in found if key not in known and not any(re.search(p, key) for p in patterns)]
-        return [_unknown((*steps, key), key, known) for key in extra]
+        return [_unknown((*steps, key), key, known) for key in unknown_keys(found, around)]
     if rule in ("anyOf", "oneOf") and error.context:
         branches = {" and ".join(_explain(inner)) for inner in error.context}
         return [f"{name} fits none of the allowed forms: " + ", or ".join(sorted(branches)[:4])]

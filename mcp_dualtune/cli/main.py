@@ -20,6 +20,7 @@ from mcp_dualtune import __version__
 from mcp_dualtune.cli import exits
 from mcp_dualtune.config.masking import mask
 from mcp_dualtune.errors import RequestError
+from mcp_dualtune.tracing.caller import Caller, called_by
 
 COMMANDS = {
     "serve": "run as an MCP server for a client",
@@ -31,6 +32,7 @@ COMMANDS = {
     "import": "take the servers of your clients into this gateway's config",
     "auth": "log in at remote servers, or out",
     "secrets": "keep secrets in the system's keyring",
+    "pins": "see and approve what your servers offer, when it has changed",
     "evaluate": "measure the choices on a suite of cases",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",
@@ -66,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _parser(words).print_help()
             return exits.USAGE
         _quiet(verbose)
-        return _module(args.command).run(args)  # type: ignore[no-any-return]
+        with called_by(Caller("cli", f"dualtune {args.command}")):
+            return _module(args.command).run(args)  # type: ignore[no-any-return]
     except KeyboardInterrupt:
         print("dualtune: interrupted", file=sys.stderr)
         return exits.INTERRUPTED

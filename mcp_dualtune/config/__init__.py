@@ -18,6 +18,7 @@ from mcp_dualtune.config.masking import MASK, mask, mask_error, mask_json, remem
 from mcp_dualtune.config.reader import read_config
 from mcp_dualtune.config.references import Reference, resolve
 from mcp_dualtune.config.tree import (
+    AuditSettings,
     Config,
     HttpSettings,
     LimitSettings,
@@ -36,6 +37,7 @@ __all__ = [
     "MASK",
     "PATH_VARIABLE",
     "STATE_VARIABLE",
+    "AuditSettings",
     "Config",
     "HttpSettings",
     "LimitSettings",

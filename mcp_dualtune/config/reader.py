@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from mcp_dualtune.config.environment import POSIX, WINDOWS
 from mcp_dualtune.config.json_text import JsonObject, read_json
@@ -92,6 +92,8 @@ class _Reader:
         except json.JSONDecodeError as error:
             place = f"line {error.lineno}, column {error.colno}"
             raise self.wrong(place, f"not valid JSON ({error.msg})", "Correct the file at that place.") from error
+        except ValueError as error:
+            raise self.wrong("the file", "holds a number of too many digits", "Correct the file.") from error
         except RecursionError as error:
             raise self.wrong("the file", "nested too deeply to be a config", "Correct the file.") from error
 
@@ -254,7 +256,7 @@ class _Reader:
     def value(self, hint: Any, value: Any, where: str) -> Any:
         """Check `value` against a field's type `hint` and convert it."""
         kind, parts = get_origin(hint), get_args(hint)
-        if kind is UnionType:
+        if kind in (UnionType, Union):
             return None if value is None else self.value(parts[0], value, where)
         if kind is Literal:
             if not any(value == part for part in parts):

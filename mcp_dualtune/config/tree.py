@@ -57,6 +57,8 @@ class ServerOptions:
     deny: tuple[str, ...] = ()
     prefix: str | None = None
     """Stands before the public names of what the server offers; None is `<server>__`, an empty text is no prefix."""
+    policy: Literal["allow", "ask", "deny"] | None = None
+    """What holds for this server's tools where no rule of `dualtune.policy` fits; None takes their annotations."""
     start_timeout: float = field(default=30.0, metadata=_POSITIVE)
     """Seconds from launch to a complete tool list."""
     call_timeout: float = field(default=120.0, metadata=_POSITIVE)
@@ -146,6 +148,17 @@ class TraceSettings:
 
 
 @dataclass(frozen=True)
+class AuditSettings:
+    """Where every decision, call, refusal and answer is written down; None writes nothing."""
+
+    file: Path | None = None
+    max_bytes: int = field(default=10_000_000, metadata=_POSITIVE)
+    """A file that has grown to this size is put aside as `<file>.1`, and a new one begun."""
+    keep: int = field(default=5, metadata={"from": 0, "to": 1000})
+    """How many files are kept aside."""
+
+
+@dataclass(frozen=True)
 class HttpSettings:
     """How the HTTP front doors listen."""
 
@@ -169,9 +182,12 @@ class Settings:
     context: Mapping[str, str] = field(default_factory=dict)
     """Ambient facts for every request."""
     trace: TraceSettings = TraceSettings()
-    state: Path | None = None
-    """Folder for what is kept between runs; None, in a config made in code, keeps nothing."""
+    audit: AuditSettings = AuditSettings()
     http: HttpSettings = HttpSettings()
+    pins: Literal["enforce", "warn", "off"] = "enforce"
+    """What happens to a tool that is not as it was at the server's first use: left out, told only, or not looked at."""
+    state: Path | None = None
+    """Folder for what is kept between runs (pins, the HTTP token); None, in a config made in code, keeps nothing."""
 
 
 @dataclass(frozen=True)

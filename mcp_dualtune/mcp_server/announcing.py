@@ -144,7 +144,7 @@ class Announcer:
         told = [ours] if ours else []
         room = ALL_INSTRUCTIONS_CHARS
         for offer in self._gateway.offers:
-            text = clean_text((offer.instructions or "").strip(), min(INSTRUCTION_CHARS, room))
+            text = clean_text((self._gateway.instructions(offer.server) or "").strip(), min(INSTRUCTION_CHARS, room))
             if text:
                 told.append(f"The server {offer.server} says: {text}")
                 room -= len(text)

@@ -149,6 +149,11 @@ class Exposed:
         """The servers whose resources and prompts are shown: all, or those of the tools that were found."""
         return frozenset(tool.server for tool in self.tools(catalog).values())
 
+    def held(self, name: str, held: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
+        """The (server, tool) of those held back that would be shown under this public name."""
+        names = PublicNames(held, self._prefixes, self._reserved)
+        return next((pair for pair in held if names.join(*pair) == name), None) if self.exposure != "none" else None
+
     def wire_tools(self, catalog: Catalog) -> list[Wire]:
         """The same as `tools/list` shows it."""
         return [wire_tool(tool, name) for name, tool in self.tools(catalog).items()]

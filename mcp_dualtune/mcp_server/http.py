@@ -50,7 +50,7 @@ def open_socket(settings: HttpSettings) -> socket.socket:
     if not is_loopback(host) and not settings.token:
         raise ConfigError(
             f"Listening on {host} would let everybody on the network use your servers.",
-            hint="Listen on 127.0.0.1, or set http.token_env in the config and that variable to a secret token.",
+            hint="Listen on 127.0.0.1, or leave out --no-token.",
         )
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -129,12 +129,12 @@ class _TokenGate:
 
     def __init__(self, application: ASGIApp, token: str) -> None:
         self.application = application
-        self.wanted = f"Bearer {token}".encode()
+        self.wanted = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self.wanted):
+            scheme, _, given = dict(scope["headers"]).get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), self.wanted):
                 refusal = JSONResponse({"error": "unauthorized"}, 401, {"WWW-Authenticate": "Bearer"})
                 await refusal(scope, receive, send)
                 return

@@ -128,7 +128,7 @@ class Passthrough:
                     tool.name,
                     params.arguments or {},
                     watch=conversation.relay,
-                    confirm=agree,
+                    confirm=agree if _is_straight(params) or conversation.can_ask() else None,
                     caller=conversation,
                     forwarded=Forwarded(_rest(ctx, "name", "arguments"), conversation.modern),
                 )

@@ -116,6 +116,10 @@ def wire_tool(tool: ToolSpec, name: str) -> Wire:
     return shown
 
 
+def _readable(key: str, value: JSON) -> bool:
+    return isinstance(value, bool) if key.endswith("Hint") else key != "title" or isinstance(value, str)
+
+
 def error_result(error: DualTuneError) -> Wire:
     """One of our errors as a result that the calling model can read and act on."""
     return _complete([_text(str(error))], structuredContent=error_json(error), isError=True)

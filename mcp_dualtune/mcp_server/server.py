@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import mcp.types as mcp_types
@@ -22,12 +23,14 @@ from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import RequestError
 from mcp_dualtune.mcp_server import questions, results
 from mcp_dualtune.mcp_server.announcing import Announcer
+from mcp_dualtune.mcp_server.callers import note_caller
 from mcp_dualtune.mcp_server.conversation import ANSWER_LIMIT, Conversation, Conversations
 from mcp_dualtune.mcp_server.exposure import FOUND, own_tools
 from mcp_dualtune.mcp_server.passthrough import Passthrough
 from mcp_dualtune.mcp_server.results import Wire
 from mcp_dualtune.mcp_server.sessions import Context, Session, connection_of
 from mcp_dualtune.mcp_server.untouched import untouched
+from mcp_dualtune.security.untrusted import clean_tool
 from mcp_dualtune.types import JSON, Decision, Request, ToolCall
 
 if TYPE_CHECKING:
@@ -85,6 +88,7 @@ class _Handlers:
             self.add_passthrough()
         seal = RequestStateSecurity.ephemeral(ttl=ANSWER_LIMIT)
         self.server.middleware += [
+            note_caller,
             self.announcer.greet,
             RequestStateBoundary(seal, default_audience=NAME),
             untouched,
@@ -140,6 +144,10 @@ class _Handlers:
             tool = await self.passing.find(params.name)
             if tool is not None:
                 return await self.passing.call(ctx, params, tool, self.confirm)
+            held = self.passing.exposed.held(params.name, self.gateway.held_tools)
+            if held is not None:
+                # Refused there, with the reason and a record of it.
+                await self.gateway.call(*held, arguments)
         except Exception as error:
             return results.translate(error)
         raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name}")
@@ -174,7 +182,7 @@ class _Handlers:
                     "inputSchema": dict(tool.input_schema),
                     "score": round(score, 4),
                 }
-                for tool, score in found
+                for tool, score in ((clean_tool(tool), score) for tool, score in found)
             ]
         )
 
@@ -186,7 +194,7 @@ class _Handlers:
                 progress=lambda step: conversation.report(results.say_step(step)),
                 watch=conversation.report_part,
                 ask=lambda decision: self.ask(conversation, decision),
-                confirm=lambda call, reason: self.confirm(conversation, call, reason),
+                confirm=partial(self.confirm, conversation) if conversation.can_ask() else None,
                 caller=conversation,
             )
             return results.trajectory_result(trajectory)

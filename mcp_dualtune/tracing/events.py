@@ -9,9 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mcp_dualtune.types import JSON, Step
+from mcp_dualtune.tracing.caller import NOBODY, Caller
+from mcp_dualtune.types import JSON, Step, ToolCall
 
-Kind = Literal["request", "decision", "step", "end", "error"]
+Kind = Literal["request", "decision", "step", "end", "error", "call", "approval", "refusal", "elicitation"]
+TRACE: frozenset[Kind] = frozenset({"request", "decision", "step", "end", "error"})
+"""What explains one request, for whoever tunes the model."""
+AUDIT: frozenset[Kind] = frozenset({"decision", "call", "approval", "refusal", "elicitation", "error"})
+"""What was done and who said yes or no, for whoever answers for it."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +29,23 @@ class Event:
     at: str
     """UTC time, ISO 8601."""
     data: Mapping[str, JSON]
+    caller: Caller = NOBODY
 
     def to_json(self) -> dict[str, JSON]:
         """The event as the object that a sink writes."""
-        return {"at": self.at, "request": self.request, "event": self.kind, **self.data}
+        who = {"door": self.caller.door, "client": self.caller.client}
+        return {"at": self.at, "request": self.request, "event": self.kind, **who, **self.data}
+
+
+def call_data(call: ToolCall) -> dict[str, JSON]:
+    """What a call was to do."""
+    return {"server": call.server, "tool": call.tool, "arguments": dict(call.arguments)}
 
 
 def step_data(step: Step) -> dict[str, JSON]:
     """A finished call as trace data; the result only by its kind and size, because it is the user's own data."""
     return {
-        "server": step.call.server,
-        "tool": step.call.tool,
-        "arguments": dict(step.call.arguments),
+        **call_data(step.call),
         "is_error": step.result.is_error,
         "blocks": [str(block.get("type")) for block in step.result.content],
         "characters": len(step.result.text),

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from time import perf_counter
 from typing import Protocol
 
-from mcp_dualtune.tracing.events import Event, Kind, step_data
-from mcp_dualtune.types import JSON, Decision, Step, Trajectory
+from mcp_dualtune.errors import DualTuneError
+from mcp_dualtune.tracing.caller import Caller, caller
+from mcp_dualtune.tracing.events import Event, Kind, call_data, step_data
+from mcp_dualtune.types import JSON, Decision, Step, ToolCall, ToolResult, Trajectory
 
 logger = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
     """Where events go."""
+
+    kinds: frozenset[Kind]
+    """The events it takes."""
 
     def write(self, line: Mapping[str, JSON]) -> None:
         """Store one event.
@@ -44,21 +50,28 @@ class Recorder:
 
     def begin(self, text: str, servers: Sequence[str] | None = None) -> RequestTrace:
         """Start the trace of one request."""
-        trace = RequestTrace(self, uuid.uuid4().hex[:12])
+        trace = self.follow()
         trace.record("request", {"text": text, "servers": list(servers) if servers is not None else None})
         return trace
+
+    def follow(self) -> RequestTrace:
+        """Start the trace of what is not a request in words: a call that a client names itself."""
+        return RequestTrace(self, uuid.uuid4().hex[:12])
 
     def emit(self, request: str, kind: Kind, data: Mapping[str, JSON]) -> None:
         """Write one event to every sink that still works."""
         if not self._sinks:
             return
-        event = Event(request, kind, datetime.now(UTC).isoformat(timespec="milliseconds"), self._redact(data))
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        who = Caller(caller().door, self._redact(caller().client))
+        event = Event(request, kind, at, self._redact(data), who)
         for sink in tuple(self._sinks):
             try:
-                sink.write(event.to_json())
+                if kind in sink.kinds:
+                    sink.write(event.to_json())
             except OSError as error:
                 self._sinks.remove(sink)
-                logger.warning("Tracing to %s stopped: %s", sink, error.strerror or type(error).__name__)
+                logger.warning("Writing to %s stopped: %s", sink, error.strerror or type(error).__name__)
 
     def close(self) -> None:
         """Close all sinks."""
@@ -85,6 +98,32 @@ class RequestTrace:
     def step(self, step: Step) -> None:
         """Record a call and the kind of its result."""
         self.record("step", step_data(step))
+
+    async def call(self, call: ToolCall, work: Awaitable[ToolResult]) -> ToolResult:
+        """Wait for the call that `work` makes, and record how it ended, also when nobody waits any more."""
+        began, status = perf_counter(), "cancelled"
+        try:
+            result = await work
+            status = "error" if result.is_error else "ok"
+            return result
+        except DualTuneError as error:
+            status = type(error).__name__
+            raise
+        finally:
+            ms = round((perf_counter() - began) * 1000, 1)
+            self.record("call", {**call_data(call), "status": status, "ms": ms})
+
+    def approval(self, call: ToolCall, reason: str) -> None:
+        """Record that the user said yes to a call."""
+        self.record("approval", {**call_data(call), "reason": reason})
+
+    def refusal(self, call: ToolCall, reason: str) -> None:
+        """Record that a call was not made."""
+        self.record("refusal", {**call_data(call), "reason": reason})
+
+    def elicitation(self, server: str | None, tool: str | None, asked: Sequence[str], answered: bool) -> None:
+        """Record that the user was asked for values, and whether they were given; not which."""
+        self.record("elicitation", {"server": server, "tool": tool, "asked": list(asked), "answered": answered})
 
     def end(self, trajectory: Trajectory) -> None:
         """Record how the run ended."""

@@ -283,13 +283,30 @@ async def test_tool_error_is_shown_to_the_model_and_the_run_goes_on() -> None:
     assert script.seen[1].history[0].result == "Error: no such file"
 
 
-async def test_named_call_obeys_rules_and_leaves_annotations_to_the_client() -> None:
+@pytest.mark.parametrize(("says", "why"), [(None, "nobody could be asked"), (False, "the answer was no"), (True, "")])
+async def test_named_call_needs_the_same_yes_as_a_decided_one(says: bool | None, why: str) -> None:
+    async def confirm(call: ToolCall, reason: str) -> bool:
+        return bool(says)
+
     script = Script(decision("none"))
     call = ToolCall("files", "delete", {"path": "a"})
-    assert (await call_checked(call, script.actions())).text == "delete done"
-    for action in ("ask", "deny"):
-        policy = Policy([PolicyRule("*/delete", action)])  # type: ignore[arg-type]
-        with pytest.raises(PolicyError) as caught:
-            await call_checked(call, script.actions(policy=policy))
-        assert "files/delete" in caught.value.hint
+    for policy in (Policy(), Policy([PolicyRule("*/delete", "ask")]), Policy(servers={"files": "ask"})):
+        actions = script.actions(policy=policy, confirm=None if says is None else confirm)
+        if says:
+            assert (await call_checked(call, actions)).text == "delete done"
+            continue
+        with pytest.raises(PolicyError, match=why) as caught:
+            await call_checked(call, actions)
+        assert '"files/delete"' in caught.value.hint and "dualtune.policy" in caught.value.hint
+    assert len(script.calls) == (3 if says else 0)
+
+
+async def test_named_call_is_made_or_refused_as_the_rules_say() -> None:
+    script = Script(decision("none"))
+    call = ToolCall("files", "delete", {"path": "a"})
+    allowed = Policy([PolicyRule("files/*", "allow"), PolicyRule("*/delete", "deny")], {"files": "deny"})
+    assert (await call_checked(call, script.actions(policy=allowed))).text == "delete done"
+    for denied in (Policy([PolicyRule("*/*", "deny")]), Policy(servers={"files": "deny"})):
+        with pytest.raises(PolicyError, match="deny"):
+            await call_checked(call, script.actions(policy=denied))
     assert len(script.calls) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
@@ -225,3 +226,36 @@ def test_leaves_carry_the_way_to_them() -> None:
         ('["odd key"]["a.b"]', {}),
     )
     assert leaf_paths({}) == ()
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"properties": {"path": {"type": "string", "pattern": "^(a|a)*(a|aa)+$"}}},
+        {"patternProperties": {"^(a|a)*(a|aa)+$": {"type": "string"}}},
+        {"patternProperties": {f"^(a|a)*(a|aa)+{n}$": {} for n in range(200)}, "additionalProperties": False},
+        {"patternProperties": {"^(a|a)*(a|aa)+$": {}}, "unevaluatedProperties": False},
+    ],
+)
+def test_a_pattern_that_never_ends_costs_seconds_at_most(part: dict[str, Any]) -> None:
+    schema = clean_schema({"type": "object", **part})
+    began = time.process_time()
+    validate_arguments(schema, {"path": "a" * 50 + "!", "a" * 50 + "!": 1})
+    assert time.process_time() - began < 10
+
+
+def test_patterns_still_decide_what_fits() -> None:
+    schema = clean_schema(
+        {
+            "type": "object",
+            "properties": {"day": {"type": "string", "pattern": "^\\d{4}-\\d\\d$"}},
+            "patternProperties": {"^x-": {"type": "integer"}},
+            "additionalProperties": False,
+        }
+    )
+    assert validate_arguments(schema, {"day": "2026-03", "x-n": 1}) == ()
+    assert "pattern" in validate_arguments(schema, {"day": "March"})[0]
+    assert "`x-n` should be a whole number" in validate_arguments(schema, {"x-n": "1"})[0]
+    assert validate_arguments(schema, {"dya": "2026-03"}) == ("`dya` is not a parameter; did you mean `day`?",)
+    others = clean_schema({"type": "object", "additionalProperties": {"type": "string"}})
+    assert validate_arguments(others, {"a": "b"}) == () and validate_arguments(others, {"a": 1})

@@ -31,7 +31,8 @@ def write_config(model_folder: Path) -> Callable[..., Path]:
     def write(folder: Path, **own: Any) -> Path:
         notes = {"command": sys.executable, "args": [str(NOTES), str(folder / "notes")]}
         patient = {"notes": {"start_timeout": START_LIMIT}}
-        block = {"model": {"path": str(model_folder)}, "servers": patient, **own}
+        # In the file and not in the environment, because clients do not pass the environment on.
+        block = {"model": {"path": str(model_folder)}, "servers": patient, "state": str(folder / "state"), **own}
         file = folder / "config.json"
         file.write_text(json.dumps({"mcpServers": {"notes": notes}, "dualtune": block}), encoding="utf-8")
         return file

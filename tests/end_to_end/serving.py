@@ -16,12 +16,14 @@ COMMAND = [sys.executable, "-m", "mcp_dualtune"]
 
 
 @contextmanager
-def serving(config: Path, transport: str, **environment: str) -> Iterator[str]:
+def serving(
+    config: Path, transport: str, options: tuple[str, ...] = ("--no-token",), **environment: str
+) -> Iterator[str]:
     """The address of a server on a free port; it is ended by SIGTERM."""
     import os  # noqa: PLC0415
 
     process = subprocess.Popen(
-        [*COMMAND, "serve", "--config", str(config), "--transport", transport, "--port", "0"],
+        [*COMMAND, "serve", "--config", str(config), "--transport", transport, "--port", "0", *options],
         cwd=ROOT,
         env={**os.environ, **environment},
         stderr=subprocess.PIPE,

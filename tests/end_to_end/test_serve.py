@@ -99,13 +99,17 @@ def test_nonsense_on_stdin_does_not_end_the_server_and_the_end_of_stdin_does(con
     assert out == "" and "Traceback" not in err
 
 
+@pytest.mark.parametrize(("transport", "named"), [("http", True), ("http", False), ("sse", False)])
 def test_only_this_machines_own_names_may_connect_and_only_with_the_token(
-    tmp_path: Path, write_config: Callable[..., Path]
+    transport: str, named: bool, tmp_path: Path, write_config: Callable[..., Path]
 ) -> None:
-    config = write_config(tmp_path, http={"token_env": "DOOR_TOKEN"})
-    key = {"Authorization": "Bearer secret", "Accept": "application/json, text/event-stream"}
+    config = write_config(tmp_path, **({"http": {"token_env": "DOOR_TOKEN"}} if named else {}))
     body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-    with serving(config, "http", DOOR_TOKEN="secret") as address:
+    with serving(config, transport, options=(), DOOR_TOKEN="secret") as address:
+        token = "secret" if named else (tmp_path / "state" / "http-token").read_text(encoding="utf-8").strip()
+        key = {"Authorization": f"bearer {token}", "Accept": "application/json, text/event-stream"}
+        if transport == "sse":
+            address = address.replace("/sse", "/messages/?session_id=" + "0" * 32)
 
         def status(**headers: str) -> int:
             return httpx2.post(address, json=body, headers=headers, timeout=LIMIT).status_code
@@ -115,6 +119,10 @@ def test_only_this_machines_own_names_may_connect_and_only_with_the_token(
         assert status(**key, Host="evil.example") == 421
         assert status(**key, Origin="http://evil.example") == 403
         assert status(**key) not in (401, 403, 421)
+        big = b'{"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"x": "' + b"x" * 5_000_000 + b'"}}'
+        for sent in (big, iter([big])):
+            sent_key = {**key, "Content-Type": "application/json"}
+            assert httpx2.post(address, content=sent, headers=sent_key, timeout=LIMIT).status_code == 413
 
 
 def test_a_port_in_use_is_one_clear_message(config: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
-from mcp_dualtune.config import Config, ServerConfig, Settings
+from mcp_dualtune.config import AuditSettings, Config, ServerConfig, Settings
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.exposure import own_tools
 from mcp_dualtune.mcp_server.questions import GO_AHEAD
@@ -26,6 +27,7 @@ from tests.naming_engine import NamingEngine, alone
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 LIMIT = 120
 Connect = Callable[..., Client]
+LISTING = Path(__file__).resolve().parents[1] / "security" / "listing_server.py"
 WAITING = Path(__file__).with_name("waiting_server.py")
 
 
@@ -189,6 +191,8 @@ async def test_a_destructive_call_is_refused_when_nobody_can_be_asked(
             direct = await client.call_tool("notes__delete_note", {"title": "old"})
     assert (folder / "old.txt").exists()
     assert done.is_error and direct.is_error
+    assert all("nobody could be asked for a yes" in result.content[0].text for result in (done, direct))
+    assert '"notes/delete_note", "action": "allow"' in direct.content[0].text
     assert done.structured_content["stopped_by"] == "policy"
 
 
@@ -355,3 +359,42 @@ async def test_the_handshake_does_not_wait_for_the_model_or_the_servers(tmp_path
                 release.set()
     finally:
         release.set()
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_a_tool_that_waits_for_approval_is_not_listed_and_says_so_when_called(mode: Any, tmp_path: Path) -> None:
+    file, audit = tmp_path / "offered.json", tmp_path / "audit.jsonl"
+    arguments = (str(LISTING), str(file))
+    server = ServerConfig("files", "stdio", command=sys.executable, args=arguments, options=PATIENT)
+    own = settings(tmp_path, expose="all", state=tmp_path / "state", audit=AuditSettings(audit))
+    shown = []
+    with anyio.fail_after(LIMIT):
+        for words in ("Reads.", "Reads\u202e it all."):
+            tools = [
+                {"name": name, "description": words, "inputSchema": {"type": "object"}} for name in ("read", "a b")
+            ]
+            file.write_text(json.dumps({"tools": tools[: 2 if words != "Reads." else 1]}), encoding="utf-8")
+            async with (
+                Gateway(Config((server,), own), pipeline=alone(None)) as gateway,
+                Client(build_server(gateway), mode=mode) as client,
+            ):
+                found = await client.call_tool("find_tools", {"query": "read"})
+                shown.append([tool["name"] for tool in found.structured_content["tools"]])
+                names = [tool.name for tool in (await client.list_tools()).tools]
+                assert ("files__read" in names) is (words == "Reads.")
+                result = await client.call_tool("files__read", {})
+                assert result.is_error is (words != "Reads.")
+                if result.is_error:
+                    assert "has changed" in result.content[0].text and "pins approve" in result.content[0].text
+                    held = await client.call_tool("files__a_b", {})
+                    assert held.is_error and "is new" in held.content[0].text
+                with pytest.raises(MCPError):
+                    await client.call_tool("files__nothing", {})
+    assert shown == [["read"], []]
+    lines = [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]
+    assert [(line["event"], line["tool"]) for line in lines] == [
+        ("call", "read"),
+        ("refusal", "read"),
+        ("refusal", "a b"),
+    ]
+    assert {(line["door"], line["client"]) for line in lines} == {("stdio", "mcp 0.1.0")}

@@ -9,6 +9,7 @@ import pytest
 
 from mcp_dualtune.errors import EngineError
 from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.prompting.templates.chat import SPLIT
 from mcp_dualtune.prompting.templates.compact import END, REQUEST_TOKENS, SPECIAL_TOKENS
 from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec, ToolCall, ToolSpec
 from tests.tiny_models import CHAT_TOKENS, tiny_tokenizer
@@ -83,6 +84,18 @@ def test_control_tokens_in_any_text_stay_text(tokenizer: Any) -> None:
         ]
         counts.append([sum(token in controls for token in prompt.tokens) for prompt in made])
     assert counts[0] == counts[1]
+
+
+def test_the_mark_between_the_parts_cannot_be_used_to_build_a_control_token(hermes: Any) -> None:
+    """Taken out of a text, it must not leave behind what it kept apart."""
+    renderer = Renderer.for_tokenizer(hermes)
+    control = hermes.convert_tokens_to_ids("<|im_end|>")
+    counts = []
+    for words in ("harmless", f"<{SPLIT}|im_end|>", f"<|im{SPLIT}{SPLIT}_end|>"):
+        tool = replace(READ, name=words, description=words)
+        made = renderer.select(Request(words), ServerSpec("filesystem", words, (tool,), ""))
+        counts.append(made.tokens.count(control))
+    assert len(set(counts)) == 1
 
 
 def test_options_end_and_none_is_a_prefix_of_another(tokenizer: Any) -> None:

@@ -123,9 +123,11 @@ class ChatTemplate:
 
     def _plain(self, text: str) -> str:
         """`text` in which no control token can be recognised: what users and servers write never opens a new turn."""
+        # First, because what it leaves behind may join into a control token.
+        text = text.replace(SPLIT, "")
         for token in self._controls:
             text = text.replace(token, token[0] + "\u200b" + token[1:])
-        return text.replace(SPLIT, "")
+        return text
 
     def _plain_all(self, value: JSON) -> JSON:
         """JSON in which every string, keys too, is plain."""
