@@ -2,6 +2,7 @@
 #   make install   the virtual environment, the package, and (with Node) the npm servers used by the demo and the tests
 #   make demo      real requests through the gateway to real servers
 #   make test      the tests
+#   make conformance  the official MCP conformance suite, directly and through the gateway (needs Node)
 #   make check     format, lint, types and the tests: exactly what CI runs
 
 PYTHON ?= python3
@@ -12,10 +13,10 @@ NODE_INSPECTOR := @modelcontextprotocol/inspector@0.15.0
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check clean
+.PHONY: help install demo test conformance check clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 install: $(VENV)/.installed .node/.installed
 
@@ -32,11 +33,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # Node is optional: without it the demo and the tests say what they leave out. The stamp stays away then, so that a
 # later `make install` finds a Node that has come in the meantime.
-.node/.installed: Makefile
+.node/.installed: Makefile tests/conformance/packages.py
 	@mkdir -p .node
 	@if command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then \
 	  echo "Installing the npm servers" && \
-	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) && touch $@; \
+	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) && \
+	  echo "Installing the conformance suite and the foreign clients" && $(PYTHON) -m tests.conformance.packages && touch $@; \
 	else echo "Node 20 or newer is not here: going on without the filesystem and memory servers"; fi
 
 demo: install
@@ -44,6 +46,9 @@ demo: install
 
 test: install
 	@$(BIN)/python -m pytest
+
+conformance: install
+	@$(BIN)/python -m tests.conformance
 
 check:
 	@./.ci/run
