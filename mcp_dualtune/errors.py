@@ -7,7 +7,8 @@ DualTuneError
 ├── DownstreamError      a downstream server did not do its part
 │   ├── ServerUnavailable    not started, crashed, or given up on
 │   ├── ServerTimeout        no answer within the limit
-│   └── ProtocolError        an answer that is not valid MCP; `code` and `data` keep a JSON-RPC error whole
+│   └── ProtocolError        an answer that is not valid MCP; `code`, `said` and `data` keep a JSON-RPC error whole
+│       └── InputRequired        the server asks for input first, and the caller takes that as an answer
 ├── EngineError          the model cannot do what was asked
 │   ├── ModelLoadError       no usable model in the folder
 │   ├── PromptTooLong        the prompt exceeds the model's context
@@ -20,6 +21,7 @@ DualTuneError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -70,10 +72,22 @@ class ServerTimeout(DownstreamError):
 class ProtocolError(DownstreamError):
     """The server answered with a JSON-RPC error or with something that is not valid MCP."""
 
-    def __init__(self, message: str, *, code: int | None = None, data: Any = None, hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: int | None = None, data: Any = None, hint: str = "", said: str | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.data = data
+        self.said = message if said is None else said
+        """The other side's own words."""
+
+
+class InputRequired(ProtocolError):
+    """The server asks for input before it answers; `result` is what it sent, for a client that can take it."""
+
+    def __init__(self, message: str, result: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class EngineError(DualTuneError):

@@ -14,15 +14,19 @@ from functools import partial
 from threading import Event
 from types import TracebackType
 
-from anyio import get_cancelled_exc_class
+import anyio
 
 from mcp_dualtune.agent.ambient import request_facts, server_facts
 from mcp_dualtune.agent.loop import Actions, Ask, Confirm, Report, call_checked, run
 from mcp_dualtune.catalog.catalog import BuiltServer, Catalog, SkippedTool, build_server
 from mcp_dualtune.catalog.shortlist import rank_tools
-from mcp_dualtune.config import Config, ServerConfig
+from mcp_dualtune.config import Config, ServerConfig, default_path
+from mcp_dualtune.config.changes import Changes, compare, live_settings
+from mcp_dualtune.config.watch import follow as follow_file
 from mcp_dualtune.downstream.connection import Progress
+from mcp_dualtune.downstream.offers import Offers
 from mcp_dualtune.downstream.pool import Pool, ServerState
+from mcp_dualtune.downstream.questions import Caller, Forwarded
 from mcp_dualtune.engine.worker import EngineWorker
 from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
 from mcp_dualtune.models import load_pipeline
@@ -47,6 +51,7 @@ class Gateway:
         pipeline: makes the pipeline, instead of loading the configured models; runs in the model's thread.
         catalog: decided over instead of the servers' own tools; calls are not possible then.
         verbose: also write the trace to standard error.
+        follow: while running, take over every change of the file that the config came from (else of the default file).
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Gateway:
         pipeline: Callable[[], Pipeline] | None = None,
         catalog: Catalog | None = None,
         verbose: bool = False,
+        follow: bool = False,
     ) -> None:
         self.config = config
         self.changed: list[Callable[[], None]] = []
@@ -64,12 +70,20 @@ class Gateway:
         sinks: list[Sink] = [StderrSink()] if verbose else []
         if settings.trace.file:
             sinks.append(JsonLinesSink(settings.trace.file))
-        self._recorder = Recorder(sinks, Redactor(declared_secrets(config)).value)
+        self._secrets = set(declared_secrets(config))
+        self._redactor = Redactor(self._secrets)
+        self._recorder = Recorder(sinks, lambda value: self._redactor.value(value))
         self._policy = Policy(settings.policy)
         self._given = catalog
         self._pool = Pool(() if catalog else config.servers, self._on_change)
+        self.offers = Offers(self._pool)
+        """What the servers offer besides tools, and the requests for it."""
+        self._began = 0.0
         self._worker = EngineWorker(pipeline or partial(load_pipeline, settings))
         self._built: dict[str, BuiltServer] = {}
+        self._unproven: set[str] = set()
+        """Servers that were changed and have not been ready since."""
+        self._followed = (config.path or default_path()) if follow else None
         self._catalog = catalog or Catalog(())
         self._stack = AsyncExitStack()
 
@@ -79,6 +93,12 @@ class Gateway:
             stack.push_async_callback(self._worker.aclose)
             self._worker.start()
             await stack.enter_async_context(self._pool)
+            await stack.enter_async_context(self.offers)
+            self._began = anyio.current_time()
+            if self._followed is not None:
+                tasks = await stack.enter_async_context(anyio.create_task_group())
+                stack.callback(tasks.cancel_scope.cancel)
+                tasks.start_soon(follow_file, self._followed, self.reload)
             self._stack = stack.pop_all()
         return self
 
@@ -107,6 +127,33 @@ class Gateway:
         """How every configured server is at this moment."""
         return self._pool.states()
 
+    def reload(self, config: Config) -> Changes:
+        """Run under `config` from now on, as far as that is possible without a restart, and say what changes.
+
+        Only servers that changed are started again, after their running calls; model, thresholds, exposure, trace and
+        listening address stay as they were at the start.
+        """
+        changes = compare(self.config, config)
+        if not changes:
+            return changes
+        logger.info("The config has changed: %s.", changes)
+        if changes.postponed:
+            logger.warning("Restart to use what changed in %s.", ", ".join(changes.postponed))
+        self.config = replace(config, settings=live_settings(self.config.settings, config.settings))
+        self._policy = Policy(self.config.settings.policy)
+        # What was secret stays secret: calls of the old servers may still be running.
+        self._secrets |= set(declared_secrets(config))
+        self._redactor = Redactor(self._secrets)
+        if self._given is None:
+            self._pool.update(config.servers)
+            self._unproven |= set(changes.restarted)
+            for name in changes.removed:
+                self._built.pop(name, None)
+            for name in changes.adjusted:
+                self._build(name)
+            self._renew_catalog()
+        return changes
+
     @property
     def model_ready(self) -> bool:
         """Whether the model is loaded; requests wait for it."""
@@ -116,8 +163,16 @@ class Gateway:
         """Wait until every server (of `names`) is ready or has failed once, at most their `start_timeout`."""
         waited = [server for server in self.config.servers if names is None or server.name in names]
         if waited and self._given is None:
+            if all(server.name in self._built for server in waited):
+                return
             limit = max(server.options.start_timeout for server in waited) + SETTLE_GRACE
             await self._pool.wait(limit, [server.name for server in waited])
+
+    async def wait_start(self, patience: float) -> None:
+        """Wait until every server is ready or has failed once, at most until `patience` seconds after the start."""
+        left = self._began + patience - anyio.current_time()
+        if left > 0 and self._given is None:
+            await self._pool.wait(left)
 
     async def plan(self, request: Request) -> Decision:
         """Decide what would be done for `request`; nothing is called.
@@ -142,6 +197,7 @@ class Gateway:
         watch: Progress | None = None,
         ask: Ask | None = None,
         confirm: Confirm | None = None,
+        caller: Caller | None = None,
     ) -> Trajectory:
         """Carry out `request` in as many calls as it takes, at most `max_steps`.
 
@@ -150,6 +206,7 @@ class Gateway:
             watch: gets what a server says about its progress while a call runs.
             ask: gets a decision that misses values; gives them by name, or None.
             confirm: gets a call that needs a yes, and why; gives the answer. Without it such calls are not made.
+            caller: who is asked what a server asks while a call runs.
 
         Raises:
             DualTuneError: as `plan`, and DownstreamError when the first call fails.
@@ -158,7 +215,7 @@ class Gateway:
         if max_steps is not None:
             limits = replace(limits, steps=min(max_steps, limits.steps))
         with self._traced(request) as trace:
-            call = partial(self._call, watch=watch)
+            call = partial(self._call, watch=watch, caller=caller)
             actions = Actions(self._decide, call, self._tool, self._policy, ask, confirm, progress, trace)
             trajectory = await run(await self._prepare(request), actions, limits)
             trace.end(trajectory)
@@ -176,17 +233,26 @@ class Gateway:
         *,
         watch: Progress | None = None,
         confirm: Confirm | None = None,
+        caller: Caller | None = None,
+        forwarded: Forwarded | None = None,
     ) -> ToolResult:
         """Make one call that the client names itself; arguments, progress (to `watch`) and result pass untouched.
 
+        Args:
+            confirm: as in `do`.
+            caller: who is asked what the server asks while the call runs.
+            forwarded: what else the client's request carries.
+
         Raises:
+            InputRequired: the server asks for input, and the client takes that as an answer.
             CatalogError: there is no such tool.
             PolicyError: the policy or the user said no.
             DownstreamError: the server did not do its part.
         """
         await self.wait_ready((server,))
         self._check_servers((server,))
-        actions = Actions(self._decide, partial(self._call, watch=watch), self._tool, self._policy, confirm=confirm)
+        make = partial(self._call, watch=watch, caller=caller, forwarded=forwarded)
+        actions = Actions(self._decide, make, self._tool, self._policy, confirm=confirm)
         return await call_checked(ToolCall(server, tool, arguments), actions)
 
     @contextmanager
@@ -203,7 +269,7 @@ class Gateway:
         except DualTuneError as error:
             trace.error(error)
             raise
-        except get_cancelled_exc_class():
+        except anyio.get_cancelled_exc_class():
             trace.record("error", {"type": "Cancelled", "message": "The caller went away."})
             raise
 
@@ -242,29 +308,48 @@ class Gateway:
 
         return await self._worker.run(work)
 
-    async def _call(self, call: ToolCall, *, watch: Progress | None = None) -> ToolResult:
+    async def _call(
+        self,
+        call: ToolCall,
+        *,
+        watch: Progress | None = None,
+        caller: Caller | None = None,
+        forwarded: Forwarded | None = None,
+    ) -> ToolResult:
         if self._given is not None:
             raise ServerUnavailable(
                 "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
             )
-        return await self._pool.call(call.server, call.tool, call.arguments, progress=watch)
+        return await self.offers.call(call, caller, watch, forwarded)
 
     def _tool(self, server: str, name: str) -> ToolSpec:
         return self._catalog.tool(server, name)
 
     def _on_change(self, name: str) -> None:
-        """Rebuild one server's part of the catalog."""
-        server = next(server for server in self.config.servers if server.name == name)
-        tools = self._pool.tools(name)
-        ready = any(state.name == name and state.status == "ready" for state in self._pool.states())
-        if not ready:
+        """Rebuild one server's part of the catalog; one that is only away for a while keeps its part."""
+        if self._build(name):
+            self._unproven.discard(name)
+        elif name in self._unproven and self._pool.state(name).status == "waiting":
+            # What stands there now is another server, and it does not work.
+            self._built.pop(name, None)
+        else:
             return
-        self._built[name] = built = _build(server, tools, self._pool.instructions(name))
+        self._renew_catalog()
+
+    def _build(self, name: str) -> bool:
+        if self._pool.state(name).status != "ready":
+            return False
+        server = next(server for server in self.config.servers if server.name == name)
+        self._built[name] = built = _build(server, self._pool.tools(name), self._pool.instructions(name))
+        self.offers.note(name)
         for skipped in built.skipped:
             logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
-        order = [server.name for server in self.config.servers]
-        known = sorted(self._built, key=order.index)
-        self._catalog = Catalog(tuple(self._built[entry].spec for entry in known))
+        return True
+
+    def _renew_catalog(self) -> None:
+        names = [server.name for server in self.config.servers]
+        self._catalog = Catalog(tuple(self._built[name].spec for name in names if name in self._built))
+        self.offers.keep(server.name for server in self._catalog.servers)
         for notify in self.changed:
             notify()
 
@@ -302,5 +387,7 @@ def _build(server: ServerConfig, tools: tuple[Mapping[str, JSON], ...], instruct
 
 def _unavailable(state: ServerState) -> ServerUnavailable:
     reason = state.error.message if state.error else "It is still starting."
+    if state.retry_seconds is not None:
+        reason += f" It is tried again in {state.retry_seconds:.1f} s."
     hint = (state.error.hint if state.error else "") or "Try again in a moment, or run `dualtune doctor`."
     return ServerUnavailable(f'"{state.name}" is not available. {reason}', hint=hint)

@@ -41,6 +41,21 @@ class ToolSpec:
     annotations: Mapping[str, JSON] = field(default_factory=dict)
     """MCP tool annotations in wire spelling (`readOnlyHint`, `destructiveHint`, ...)."""
     title: str | None = None
+    wire: Mapping[str, JSON] = field(default_factory=dict, repr=False, compare=False)
+    """The definition as the server sent it, for clients that get it untouched."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What one server offers besides its tools, in wire spelling as it came."""
+
+    server: str
+    instructions: str | None = None
+    capabilities: frozenset[str] = frozenset()
+    """Names of what the server declared: `resources`, `prompts`, `completions`, `logging`, ..."""
+    resources: tuple[Mapping[str, JSON], ...] = ()
+    templates: tuple[Mapping[str, JSON], ...] = ()
+    prompts: tuple[Mapping[str, JSON], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,8 @@ class ToolResult:
     structured: JSON | None = None
     is_error: bool = False
     meta: Mapping[str, JSON] | None = None
+    whole: Mapping[str, JSON] | None = field(default=None, repr=False, compare=False)
+    """The result in wire spelling as it came, for clients that get it untouched."""
 
     @property
     def text(self) -> str:

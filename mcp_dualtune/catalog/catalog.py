@@ -154,6 +154,7 @@ def build_tool(server: str, wire: JSON) -> ToolSpec:
         output_schema=output if isinstance(output, Mapping) else None,
         annotations=notes,
         title=named if isinstance(named, str) else None,
+        wire=wire,
     )
 
 

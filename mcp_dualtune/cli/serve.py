@@ -12,6 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport", choices=["stdio", "http", "sse"], default="stdio", help="how clients connect (default: stdio)"
     )
+    parser.add_argument(
+        "--no-reload", action="store_true", help="do not take over changes of the config file while running"
+    )
     parser.add_argument("--host", help="address to listen on for http and sse (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on for http and sse; 0 takes a free one")
 
@@ -31,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.gateway import Gateway
     from mcp_dualtune.mcp_server.run import serve_stdio, serve_web
 
-    gateway = Gateway(config)
+    gateway = Gateway(config, follow=not args.no_reload)
     if args.transport == "stdio":
         anyio.run(serve_stdio, gateway)
         return 0

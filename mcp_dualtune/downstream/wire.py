@@ -1,7 +1,7 @@
 """The JSON of one connection as the server sent it, under the SDK's own session.
 
-Owns keeping tool lists and results whole: the SDK drops fields it does not know and refuses a whole list for one bad
-tool. Refuses to own: sessions, transports, meaning.
+Owns keeping lists and results whole: the SDK drops fields it does not know and refuses a whole list for one bad tool.
+Refuses to own: sessions, transports, meaning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from mcp_dualtune.types import JSON, ToolResult
 
 _STAMP = "io.modelcontextprotocol/"
 """Metadata of this prefix belongs to one hop of the protocol, not to the result."""
-_COMPLETE: dict[str, Any] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+_CAPABILITIES = f"{_STAMP}clientCapabilities"
+SPEAKS_FOR = "mcp_dualtune/speaks-for"
+"""Metadata that never leaves us: the capabilities of the client for whom one request is made."""
+_COMPLETE: dict[str, Any] = {"resultType": "complete"}
+_LASTING: dict[str, Any] = {**_COMPLETE, "ttlMs": 0, "cacheScope": "private"}
+_STAND_INS: Mapping[str, tuple[Mapping[str, JSON], Mapping[str, JSON]]] = {
+    "tools/call": ({"content": []}, _COMPLETE),
+    "prompts/get": ({"messages": []}, _COMPLETE),
+    "completion/complete": ({"completion": {"values": []}}, _COMPLETE),
+    "resources/read": ({"contents": []}, _LASTING),
+    "resources/list": ({"resources": []}, _LASTING),
+    "resources/templates/list": ({"resourceTemplates": []}, _LASTING),
+    "prompts/list": ({"prompts": []}, _LASTING),
+}
+"""By method: the least that the session accepts in place of a reply, and what the stateless protocol adds to it."""
 
 
 class Kept(dict[str, Any]):
@@ -59,18 +73,29 @@ class Wire(JSONRPCDispatcher[Any]):
     async def send_raw_request(
         self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None, **options: Any
     ) -> dict[str, Any]:
-        """Send a request; for tool lists and calls the session gets a stand-in that it can accept."""
-        raw = await super().send_raw_request(method, params, opts, **options)
-        extra = _COMPLETE if self.modern else {}
-        if method == "tools/call":
-            return Kept({"content": [], **({"resultType": "complete"} if self.modern else {})}, raw)
+        """Send a request; what must stay whole reaches the session as a stand-in that it can accept."""
+        raw = await super().send_raw_request(method, _speak_for(params), opts, **options)
+        if method in _STAND_INS:
+            least, more = _STAND_INS[method]
+            return Kept({**least, **(more if self.modern else {})}, raw)
         if method == "tools/list":
             self.last_page = raw
             listed = raw.get("tools")
             accepted = [tool for tool in listed if _acceptable(tool)] if isinstance(listed, list) else []
             cursor = {"nextCursor": raw["nextCursor"]} if isinstance(raw.get("nextCursor"), str) else {}
-            return {"tools": accepted, **cursor, **extra}
+            return {"tools": accepted, **cursor, **(_LASTING if self.modern else {})}
         return raw
+
+
+def _speak_for(params: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Declare what the client behind this request can do, in place of all that we can carry."""
+    meta = (params or {}).get("_meta")
+    if params is None or not isinstance(meta, Mapping) or SPEAKS_FOR not in meta:
+        return params
+    kept = {key: value for key, value in meta.items() if key != SPEAKS_FOR}
+    if _CAPABILITIES in kept:
+        kept[_CAPABILITIES] = meta[SPEAKS_FOR]
+    return {**params, "_meta": kept}
 
 
 def read_result(server: str, tool: str, raw: Mapping[str, JSON]) -> ToolResult:
@@ -80,18 +105,16 @@ def read_result(server: str, tool: str, raw: Mapping[str, JSON]) -> ToolResult:
         ProtocolError: it is not a tool result. The tool has run nevertheless, so calling again would run it twice.
     """
     hint = "The call itself was made: repeating it could do its work twice."
-    if raw.get("resultType", "complete") != "complete":
-        raise ProtocolError(
-            f'"{server}" asks for more input before it runs "{tool}", which cannot be given here.',
-            hint='Set "mode": "legacy" for this server, or give the tool everything it needs.',
-        )
+    if raw.get("resultType", "complete") not in ("complete", None):
+        kind = str(raw["resultType"])[:40]
+        raise ProtocolError(f'"{server}" answered "{tool}" with a result of the unknown kind {kind!r}.', hint=hint)
     structured = raw.get("structuredContent")
     content = raw.get("content", [] if structured is not None else None)
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise ProtocolError(f'"{server}" answered "{tool}" with something that is not a tool result.', hint=hint)
     meta = raw.get("_meta")
     kept = {key: value for key, value in meta.items() if not key.startswith(_STAMP)} if isinstance(meta, dict) else {}
-    return ToolResult(tuple(content), structured, raw.get("isError") is True, kept or None)
+    return ToolResult(tuple(content), structured, raw.get("isError") is True, kept or None, whole=raw)
 
 
 def _acceptable(tool: JSON) -> bool:

@@ -12,7 +12,7 @@ from mcp import ClientSession
 from mcp.client import session as session_module
 
 from mcp_dualtune.config import ServerConfig
-from mcp_dualtune.downstream import connection as connection_module
+from mcp_dualtune.downstream import listing as listing_module
 from mcp_dualtune.downstream import stdio
 from mcp_dualtune.downstream.connection import Connection
 from mcp_dualtune.errors import DownstreamError, ProtocolError, ServerTimeout, ServerUnavailable
@@ -80,7 +80,7 @@ async def test_every_page_of_tools_is_read() -> None:
 
 
 async def test_an_endless_list_of_tools_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "MAX_PAGES", 7)
+    monkeypatch.setattr(listing_module, "MAX_PAGES", 7)
     async with connected(unruly("endless-pages")) as server:
         assert len(server.tools) == 7
 

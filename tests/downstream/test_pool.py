@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from mcp_dualtune.config import ServerConfig
-from mcp_dualtune.downstream import pool as pool_module
+from mcp_dualtune.downstream import keeper as keeper_module
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.errors import ServerTimeout, ServerUnavailable
 from tests.downstream.servers import notes, unruly
@@ -92,8 +92,8 @@ async def test_a_call_that_loses_its_server_is_not_repeated() -> None:
 
 
 async def test_pauses_grow_while_a_server_keeps_failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(pool_module, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(keeper_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(keeper_module, "LONGEST_PAUSE", 0.05)
     watcher = Watcher()
     async with Pool([unruly("dead")], watcher) as pool:
         state = await watcher.until(pool, "unruly", lambda state: state.restarts >= 3)
