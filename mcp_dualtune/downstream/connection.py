@@ -35,7 +35,7 @@ News = Callable[[str, Mapping[str, JSON]], None]
 
 REFRESH_SECONDS = 30.0
 TIMEOUT_GRACE = 5.0
-"""Seconds beyond a call's limit for the SDK to cancel it at the server and report."""
+"""Seconds beyond a call's limit for it to be cancelled at the server and reported."""
 LAST_WORDS_SECONDS = 1.0
 MODERN = "2026-07-28"
 _LOG_LEVEL = "io.modelcontextprotocol/logLevel"
@@ -287,10 +287,8 @@ class Connection:
         limit = timeout if timeout is not None else self.config.options.call_timeout
         request = _Request(method=method, params=self._addressed(params, caller))
         try:
-            with anyio.fail_after(limit + TIMEOUT_GRACE):
-                answer = await session.send_request(
-                    request, _AS_IT_IS, request_read_timeout_seconds=limit, progress_callback=cast(Any, progress)
-                )
+            with self.askers.limit(limit):
+                answer = await session.send_request(request, _AS_IT_IS, progress_callback=cast(Any, progress))
         except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
             raise await self._explain_call(error, what, limit, wire) from error
         return answer.whole if isinstance(answer, Kept) else cast(Mapping[str, JSON], answer)

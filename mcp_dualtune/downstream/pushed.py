@@ -43,7 +43,8 @@ async def _answer(askers: Askers, question: BaseModel) -> BaseModel:
     data = question.model_dump(by_alias=True, mode="json", exclude_none=True)
     method, params = data["method"], data.get("params") or {}
     try:
-        answer = await put(askers.current(), method, params)
+        with askers.asking():
+            answer = await put(askers.current(), method, params)
         return _answer_type(method, params).model_validate(answer, by_name=False)
     except ValidationError:
         return wire_types.ErrorData(code=wire_types.INTERNAL_ERROR, message="The client's answer is not valid.")

@@ -6,10 +6,13 @@ protocol asks for before it answers. Refuses to own how a question reaches a per
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import anyio
 
 from mcp_dualtune.errors import ProtocolError
 from mcp_dualtune.types import JSON
@@ -161,6 +164,8 @@ class Askers:
         self._running: list[Caller | None] = []
         self.standing: Caller | None = None
         """Who is asked while nothing runs; None for nobody."""
+        self._limits: dict[anyio.CancelScope, float] = {}
+        self._questions = 0
 
     @contextmanager
     def running(self, caller: Caller | None) -> Iterator[None]:
@@ -172,6 +177,41 @@ class Askers:
             # From the end and by identity: one caller may have several requests here.
             place = max(at for at, other in enumerate(self._running) if other is caller)
             del self._running[place]
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """A limit for one request that stands still while anybody is asked: people need their time.
+
+        Raises:
+            TimeoutError: it is over.
+        """
+        with anyio.CancelScope() as scope:
+            self._limits[scope] = seconds
+            self._wind()
+            try:
+                yield
+            finally:
+                del self._limits[scope]
+        if scope.cancelled_caught:
+            raise TimeoutError
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """A question waits for its answer."""
+        self._questions += 1
+        self._wind()
+        try:
+            yield
+        finally:
+            self._questions -= 1
+            self._wind()
+
+    def _wind(self) -> None:
+        for scope, seconds in self._limits.items():
+            if self._questions:
+                scope.deadline = math.inf
+            elif scope.deadline == math.inf:
+                scope.deadline = anyio.current_time() + seconds
 
     def current(self) -> Caller | None:
         """Whom a question or message of the server belongs to; None when that is nobody, or not certain."""

@@ -110,7 +110,7 @@ class Exposed:
     """The downstream tools that clients see and may call by public name.
 
     `all` shows every tool; `selected` shows those that `find_tools` has returned, so that a large catalog does not
-    fill the client's context.
+    fill the client's context. Made once for each catalog, because every call looks its tool up here.
     """
 
     def __init__(self, exposure: Exposure, prefixes: Mapping[str, str] | None = None) -> None:
@@ -119,6 +119,9 @@ class Exposed:
         self._reserved = tuple(str(tool["name"]) for tool in own_tools())
         self._selected: set[tuple[str, str]] = set()
         self._warned: set[tuple[str, str]] = set()
+        self._named_for: Catalog | None = None
+        self._named: dict[str, ToolSpec] = {}
+        self._chosen: dict[str, ToolSpec] | None = None
 
     def select(self, tools: Iterable[ToolSpec]) -> bool:
         """Note tools that were found; True when that changes what is shown."""
@@ -126,16 +129,25 @@ class Exposed:
             return False
         before = len(self._selected)
         self._selected |= {(tool.server, tool.name) for tool in tools}
+        self._chosen = None
         return len(self._selected) > before
 
     def tools(self, catalog: Catalog) -> dict[str, ToolSpec]:
         """What is shown now, by public name, in catalog order."""
         if self.exposure == "none":
             return {}
-        named = self._by_public_name(catalog)
+        if catalog is not self._named_for:
+            self._named_for, self._named, self._chosen = catalog, self._by_public_name(catalog), None
         if self.exposure == "all":
-            return named
-        return {name: tool for name, tool in named.items() if (tool.server, tool.name) in self._selected}
+            return self._named
+        if self._chosen is None:
+            chosen = self._selected
+            self._chosen = {name: tool for name, tool in self._named.items() if (tool.server, tool.name) in chosen}
+        return self._chosen
+
+    def servers(self, catalog: Catalog) -> frozenset[str]:
+        """The servers whose resources and prompts are shown: all, or those of the tools that were found."""
+        return frozenset(tool.server for tool in self.tools(catalog).values())
 
     def wire_tools(self, catalog: Catalog) -> list[Wire]:
         """The same as `tools/list` shows it."""

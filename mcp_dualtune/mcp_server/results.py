@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import mcp.types as mcp_types
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 
-from mcp_dualtune.errors import DualTuneError, leaf_error
+from mcp_dualtune.errors import DualTuneError, ProtocolError, leaf_error
 from mcp_dualtune.records import decision_json, error_json, trajectory_json
-from mcp_dualtune.types import JSON, Decision, Step, ToolResult, ToolSpec, Trajectory
+from mcp_dualtune.types import JSON, Decision, Step, ToolSpec, Trajectory
 
 log = logging.getLogger(__name__)
 
@@ -50,16 +51,6 @@ def found_result(found: list[Wire]) -> Wire:
     return _complete([_text(text)], structuredContent={"tools": found}, isError=False)
 
 
-def forwarded_result(result: ToolResult) -> Wire:
-    """A downstream tool's answer, untouched but for keys that belong to the other hop."""
-    return _complete(
-        [dict(block) for block in result.content],
-        structuredContent=result.structured,
-        isError=result.is_error,
-        _meta=_own_meta(result.meta),
-    )
-
-
 def trajectory_result(trajectory: Trajectory) -> Wire:
     """The answer of `do`: the last call's blocks untouched, and the whole run as structured content."""
     shown = trajectory_json(trajectory, whole=False)
@@ -74,7 +65,7 @@ def trajectory_result(trajectory: Trajectory) -> Wire:
     else:
         content = [dict(block) for block in last.content]
         failed = last.is_error
-        meta = _own_meta(last.meta)
+        meta = own_meta(last.meta) or None
     return _complete(content, structuredContent=shown, isError=failed, _meta=meta)
 
 
@@ -100,26 +91,59 @@ def say_outcome(trajectory: Trajectory) -> str:
     return "Nothing was left to do."
 
 
-def _own_meta(meta: Mapping[str, JSON] | None) -> dict[str, JSON] | None:
-    kept = {key: value for key, value in (meta or {}).items() if not key.startswith(RESERVED_META)}
-    return kept or None
+def own_meta(meta: JSON) -> dict[str, Any]:
+    """Metadata without what belongs to one hop of the protocol."""
+    if not isinstance(meta, Mapping):
+        return {}
+    return {key: value for key, value in meta.items() if not key.startswith(RESERVED_META)}
 
 
 def wire_tool(tool: ToolSpec, name: str) -> Wire:
-    """A downstream tool as the client sees it, under its public name."""
-    shown: Wire = {"name": name, "description": tool.description, "inputSchema": dict(tool.input_schema)}
-    if tool.title:
-        shown["title"] = tool.title
-    if tool.output_schema is not None:
-        shown["outputSchema"] = dict(tool.output_schema)
-    if tool.annotations:
-        shown["annotations"] = dict(tool.annotations)
+    """A downstream tool as the client sees it: as the server sent it, under its public name."""
+    shown: Wire = {**tool.wire, "name": name}
+    schema = tool.wire.get("inputSchema")
+    if not isinstance(schema, Mapping) or schema.get("type") != "object":
+        shown["inputSchema"] = dict(tool.input_schema)
+    if "_meta" in shown and (meta := own_meta(shown.pop("_meta"))):
+        shown["_meta"] = meta
+    try:
+        mcp_types.Tool.model_validate(shown, by_name=False)
+    except ValidationError as error:
+        # What a client cannot read would cost it the whole list.
+        for problem in error.errors():
+            shown.pop(str(problem["loc"][0]), None)
+        shown |= {"name": name, "inputSchema": dict(tool.input_schema)}
     return shown
 
 
 def error_result(error: DualTuneError) -> Wire:
     """One of our errors as a result that the calling model can read and act on."""
     return _complete([_text(str(error))], structuredContent=error_json(error), isError=True)
+
+
+def say_own_words(error: Exception) -> None:
+    """Let a server's own JSON-RPC error pass whole, because it is the server's answer.
+
+    Raises:
+        MCPError: it is one.
+    """
+    leaf = leaf_error(error)
+    if isinstance(leaf, ProtocolError) and leaf.code is not None:
+        raise MCPError(leaf.code, leaf.said, leaf.data) from None
+
+
+def refuse(error: Exception) -> NoReturn:
+    """Answer with an error where a result cannot say that it is one.
+
+    Raises:
+        MCPError: always.
+    """
+    say_own_words(error)
+    leaf = leaf_error(error)
+    if isinstance(leaf, DualTuneError):
+        raise MCPError(mcp_types.INTERNAL_ERROR, str(leaf), error_json(leaf)) from None
+    translate(error)
+    raise AssertionError("translate raises every other error")
 
 
 def translate(error: Exception) -> Wire:

@@ -49,7 +49,7 @@ async def serve_stdio(gateway: Gateway) -> None:
         async with stdio_server() as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
-    await _live(gateway, serve)
+    await _live(gateway, serve, one_user=True)
 
 
 async def serve_web(
@@ -77,7 +77,7 @@ async def serve_web(
         await _live(gateway, serve)
 
 
-async def _live(gateway: Gateway, serve: Serve) -> None:
+async def _live(gateway: Gateway, serve: Serve, *, one_user: bool = False) -> None:
     """Run `serve` beside the gateway; when it ends or a signal comes, the task that opened the gateway closes it."""
     done = anyio.Event()
     caught: list[int] = []
@@ -85,7 +85,7 @@ async def _live(gateway: Gateway, serve: Serve) -> None:
 
     async def serving() -> None:
         try:
-            await serve(build_server(gateway))
+            await serve(build_server(gateway, one_user=one_user))
         except Exception as error:
             failed.append(error)
         finally:

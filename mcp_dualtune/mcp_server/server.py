@@ -1,7 +1,7 @@
-"""The MCP server that clients register: `do`, `plan`, `find_tools`, and the downstream tools where they are shown.
+"""The MCP server that clients register: `do`, `plan`, `find_tools`, and what is behind it where that is shown.
 
-Owns the handlers. Refuses to own transports (`run`, `http`), the wire form of results (`results`) and waiting for
-answers (`conversation`).
+Owns our own tools and how the server is put together. Refuses to own transports (`run`, `http`), the servers' own
+tools (`passthrough`), the wire form of results (`results`) and waiting for answers (`conversation`).
 """
 
 from __future__ import annotations
@@ -10,34 +10,30 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import mcp.types as mcp_types
 from mcp.server.lowlevel import Server
 from mcp.server.lowlevel.server import NotificationOptions
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.shared.exceptions import MCPError
-from mcp.shared.subscriptions import ToolsListChanged
 
 import mcp_dualtune
 from mcp_dualtune.catalog.schema import validate_arguments
-from mcp_dualtune.errors import ProtocolError, RequestError
+from mcp_dualtune.errors import RequestError
 from mcp_dualtune.mcp_server import questions, results
-from mcp_dualtune.mcp_server.conversation import ANSWER_LIMIT, MODERN, Context, Conversation, Conversations
-from mcp_dualtune.mcp_server.exposure import FOUND, Exposed, own_tools
+from mcp_dualtune.mcp_server.announcing import Announcer
+from mcp_dualtune.mcp_server.conversation import ANSWER_LIMIT, Conversation, Conversations
+from mcp_dualtune.mcp_server.exposure import FOUND, own_tools
+from mcp_dualtune.mcp_server.passthrough import Passthrough
 from mcp_dualtune.mcp_server.results import Wire
-from mcp_dualtune.types import JSON, Decision, Request, ToolCall, ToolSpec
+from mcp_dualtune.mcp_server.sessions import Context, Session, connection_of
+from mcp_dualtune.mcp_server.untouched import untouched
+from mcp_dualtune.types import JSON, Decision, Request, ToolCall
 
 if TYPE_CHECKING:
     from mcp_dualtune.gateway import Gateway
 
 NAME = "mcp-dualtune"
-LIST_PATIENCE = 5.0
-"""Seconds that `tools/list` waits for servers that are still starting."""
-PUSH_LIMIT = 5.0
-"""Seconds for one client to take a change notice; a client that does not read must not hold up the others."""
 INSTRUCTIONS = (
     "Send a plain request to `do` and it is carried out with the right tool of the servers behind this one; `plan` only"
     " says what would be done; `find_tools` lists tools. Put every value that is needed into the request."
@@ -45,7 +41,7 @@ INSTRUCTIONS = (
 
 
 class GatewayServer(Server[Conversations]):
-    """A low-level server that also tells handshake clients that its tool list may change."""
+    """A low-level server that also tells handshake clients that its lists may change."""
 
     def create_initialization_options(
         self,
@@ -54,24 +50,26 @@ class GatewayServer(Server[Conversations]):
         extensions: dict[str, dict[str, Any]] | None = None,
     ) -> InitializationOptions:
         """The options of every transport; the SDK's HTTP path passes no arguments, hence the default here."""
-        options = notification_options or NotificationOptions(tools_changed=True)
+        options = notification_options or NotificationOptions(True, True, True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
 
-def build_server(gateway: Gateway) -> GatewayServer:
-    """The MCP server in front of an entered `gateway`; it may serve any number of connections."""
-    return _Handlers(gateway).server
+def build_server(gateway: Gateway, *, one_user: bool = False) -> GatewayServer:
+    """The MCP server in front of an entered `gateway`; it may serve any number of connections.
+
+    Args:
+        one_user: all connections are of the same person, as over stdio. Then the servers' connections are shared, and
+            their questions go to that person; else every session that can be asked gets connections of its own.
+    """
+    return _Handlers(gateway, one_user).server
 
 
 class _Handlers:
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.exposed = Exposed(gateway.config.settings.expose, gateway.config.prefixes)
+    def __init__(self, gateway: Gateway, one_user: bool) -> None:
+        self.gateway, self.one_user = gateway, one_user
         self.own = {tool["name"]: tool for tool in own_tools()}
-        self.bus = InMemorySubscriptionBus()
-        self.sessions: dict[int, ServerSession] = {}
-        """One session per handshake connection that has listed the tools; the others subscribe to the bus."""
-        self.grown = anyio.Event()
+        self.passing = Passthrough(gateway, list(self.own.values()))
+        self.announcer = Announcer(gateway, self.passing.lists, one_user)
         self.server = GatewayServer(
             NAME,
             version=mcp_dualtune.__version__,
@@ -79,62 +77,59 @@ class _Handlers:
             instructions=INSTRUCTIONS,
             lifespan=self.lifespan,
             get_tool_input_schema=self.input_schema,
-            on_list_tools=self.list_tools,
+            on_list_tools=self.passing.list_tools,
             on_call_tool=self.call_tool,
-            on_subscriptions_listen=ListenHandler(self.bus),
+            on_subscriptions_listen=self.listen,
         )
+        if self.announcer.exposing:
+            self.add_passthrough()
         seal = RequestStateSecurity.ephemeral(ttl=ANSWER_LIMIT)
-        self.server.middleware.append(RequestStateBoundary(seal, default_audience=NAME))
+        self.server.middleware += [
+            self.announcer.greet,
+            RequestStateBoundary(seal, default_audience=NAME),
+            untouched,
+        ]
+
+    def add_passthrough(self) -> None:
+        """Declare and serve what servers have besides tools; a client that sees none of it is told of none of it."""
+        passing, add = self.passing, self.server.add_request_handler
+        add("prompts/list", mcp_types.PaginatedRequestParams, passing.list_prompts)
+        add("prompts/get", mcp_types.GetPromptRequestParams, passing.get_prompt)
+        add("resources/list", mcp_types.PaginatedRequestParams, passing.list_resources)
+        add("resources/templates/list", mcp_types.PaginatedRequestParams, passing.list_templates)
+        add("resources/read", mcp_types.ReadResourceRequestParams, passing.read_resource)
+        add("resources/subscribe", mcp_types.SubscribeRequestParams, passing.subscribe)
+        add("resources/unsubscribe", mcp_types.UnsubscribeRequestParams, passing.unsubscribe)
+        add("completion/complete", mcp_types.CompleteRequestParams, passing.complete)
+        add("logging/setLevel", mcp_types.SetLevelRequestParams, self.set_level)
+        changed = "notifications/roots/list_changed"
+        self.server.add_notification_handler(changed, mcp_types.NotificationParams, self.roots_changed)
 
     @asynccontextmanager
     async def lifespan(self, _: Server[Conversations]) -> AsyncIterator[Conversations]:
-        async with Conversations.open() as conversations, anyio.create_task_group() as tasks:
-            if self.exposed.exposure != "none":
-                self.gateway.changed.append(self.note_change)
-                tasks.start_soon(self.announce_changes)
-            try:
-                yield conversations
-            finally:
-                if self.note_change in self.gateway.changed:
-                    self.gateway.changed.remove(self.note_change)
-                tasks.cancel_scope.cancel()
-
-    def note_change(self) -> None:
-        self.grown.set()
-
-    async def announce_changes(self) -> None:
-        """Tell every client that the list of tools is another one now; changes close together are told once."""
-        while True:
-            await self.grown.wait()
-            self.grown = anyio.Event()
-            await self.bus.publish(ToolsListChanged())
-            for key, session in list(self.sessions.items()):
-                with anyio.move_on_after(PUSH_LIMIT) as scope:
-                    try:
-                        await session.send_tool_list_changed()
-                    except (anyio.ClosedResourceError, anyio.BrokenResourceError, MCPError):
-                        scope.cancel()
-                if scope.cancelled_caught or scope.cancel_called:
-                    self.sessions.pop(key, None)
+        async with Conversations.open(self.one_user) as conversations, self.announcer.running():
+            yield conversations
 
     def input_schema(self, name: str) -> Mapping[str, Any] | None:
         if name in self.own:
             schema: Mapping[str, Any] = self.own[name]["inputSchema"]
             return schema
-        tool = self.exposed.tools(self.gateway.catalog).get(name)
-        return tool.input_schema if tool else None
+        tool = self.passing.tool(name)
+        return tool.wire.get("inputSchema") if tool else None
 
-    async def list_tools(
-        self, ctx: Context, params: mcp_types.PaginatedRequestParams | None
-    ) -> mcp_types.ListToolsResult:
-        if self.exposed.exposure != "none":
-            if ctx.protocol_version < MODERN:
-                self.sessions[id(ctx.session.client_params)] = ctx.session
-            # A client that asks at its start would see nothing; what is not ready by then is announced later.
-            with anyio.move_on_after(LIST_PATIENCE):
-                await self.gateway.wait_ready()
-        shown = [*self.own.values(), *self.exposed.wire_tools(self.gateway.catalog)]
-        return mcp_types.ListToolsResult(tools=[mcp_types.Tool.model_validate(tool) for tool in shown])
+    async def listen(
+        self, ctx: Context, params: mcp_types.SubscriptionsListenRequestParams
+    ) -> mcp_types.SubscriptionsListenResult:
+        return await self.announcer.listen(ctx, params, self.passing.place)
+
+    async def set_level(self, ctx: Context, params: mcp_types.SetLevelRequestParams) -> mcp_types.EmptyResult:
+        session = Session.of(ctx)
+        if session is not None:
+            session.level = params.level
+        return mcp_types.EmptyResult()
+
+    async def roots_changed(self, ctx: Context, params: mcp_types.NotificationParams) -> None:
+        self.announcer.roots_changed(connection_of(ctx))
 
     async def call_tool(self, ctx: Context, params: mcp_types.CallToolRequestParams) -> Any:
         arguments = params.arguments or {}
@@ -142,9 +137,9 @@ class _Handlers:
             if params.name in self.own:
                 self.check(params.name, arguments)
                 return await getattr(self, params.name)(ctx, params, arguments)
-            tool = self.exposed.tools(self.gateway.catalog).get(params.name)
+            tool = self.passing.tool(params.name)
             if tool is not None:
-                return await self.forward(ctx, params, tool)
+                return await self.passing.call(ctx, params, tool, self.confirm)
         except Exception as error:
             return results.translate(error)
         raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown tool: {params.name}")
@@ -168,8 +163,8 @@ class _Handlers:
     ) -> Wire:
         await self.gateway.wait_ready()
         found = self.gateway.find_tools(arguments["query"], arguments.get("limit", FOUND))
-        if self.exposed.select(tool for tool, _ in found):
-            self.note_change()
+        if self.passing.exposed.select(tool for tool, _ in found):
+            self.announcer.note_change()
         return results.found_result(
             [
                 {
@@ -192,27 +187,9 @@ class _Handlers:
                 watch=conversation.report_part,
                 ask=lambda decision: self.ask(conversation, decision),
                 confirm=lambda call, reason: self.confirm(conversation, call, reason),
+                caller=conversation,
             )
             return results.trajectory_result(trajectory)
-
-        return await ctx.lifespan_context.hold(ctx, params, work)
-
-    async def forward(self, ctx: Context, params: mcp_types.CallToolRequestParams, tool: ToolSpec) -> Any:
-        async def work(conversation: Conversation) -> Wire:
-            try:
-                result = await self.gateway.call(
-                    tool.server,
-                    tool.name,
-                    params.arguments or {},
-                    watch=conversation.relay,
-                    confirm=lambda call, reason: self.confirm(conversation, call, reason),
-                )
-            except ProtocolError as error:
-                if error.code is None:
-                    raise
-                # The downstream's own JSON-RPC error is part of its answer: it passes whole.
-                raise MCPError(error.code, error.message, error.data) from None
-            return results.forwarded_result(result)
 
         return await ctx.lifespan_context.hold(ctx, params, work)
 

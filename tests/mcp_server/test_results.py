@@ -10,7 +10,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from mcp_dualtune.errors import PolicyError, ServerUnavailable
-from mcp_dualtune.mcp_server.results import forwarded_result, trajectory_result, translate
+from mcp_dualtune.mcp_server.results import trajectory_result, translate
 from mcp_dualtune.types import ToolResult
 from tests.decisions import decision, text, trajectory
 
@@ -51,11 +51,6 @@ def test_a_run_without_a_usable_result_says_how_it_ended(run: Any, words: str, i
     wire = trajectory_result(run)
     assert words in wire["content"][0]["text"]
     assert wire["isError"] is is_error
-
-
-def test_a_forwarded_result_keeps_structure_and_error_mark() -> None:
-    wire = forwarded_result(ToolResult(BLOCKS, structured=[1, 2], is_error=True))
-    assert wire["content"] == list(BLOCKS) and wire["structuredContent"] == [1, 2] and wire["isError"] is True
 
 
 def test_our_errors_become_readable_results_even_out_of_a_group() -> None:
