@@ -23,14 +23,20 @@ STUB = Path(__file__).with_name("stub.py")
 OTHER: dict[Era, Era] = {"legacy": "auto", "auto": "legacy"}
 
 
-def servers(folder: Path, *, crossed: bool) -> Iterator[Comparison]:
-    """Run every server suite directly and through the gateway, and with `crossed` over a server of the other era."""
+def servers(folder: Path, *, behind: str, crossed: bool) -> Iterator[Comparison]:
+    """Run every server suite directly and through the gateway.
+
+    Args:
+        behind: how the gateway reaches the fixture server: stdio or http.
+        crossed: also with a connection of the other protocol era between gateway and server.
+    """
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        direct = threads.submit(stack.enter_context, fixture_server())
+        direct = stack.enter_context(fixture_server())
+        url = direct if behind == "http" else None
         eras: list[Era] = ["legacy", "auto"]
-        gateways = {era: threads.submit(stack.enter_context, gateway(gateway_config(folder, era))) for era in eras}
+        gateways = {era: threads.submit(stack.enter_context, gateway(gateway_config(folder, era, url))) for era in eras}
         for suite in SUITES:
-            ways = {"direct": direct.result(), "gateway": gateways[suite.era].result()}
+            ways = {"direct": direct, "gateway": gateways[suite.era].result()}
             if crossed:
                 ways["gateway, other era behind"] = gateways[OTHER[suite.era]].result()
             runs = {
@@ -63,6 +69,7 @@ def main() -> int:
     """Read the command line, run and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("leg", nargs="?", choices=["server", "client", "all"], default="all")
+    parser.add_argument("--behind", choices=["stdio", "http"], default="stdio", help="the fixture server's transport")
     parser.add_argument("--crossed", action="store_true", help="also with a server of the other protocol era behind")
     parser.add_argument("--keep", type=Path, help="folder for the suite's own results")
     options = parser.parse_args()
@@ -79,7 +86,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         made: list[Iterator[Comparison]] = []
         if options.leg != "client":
-            made.append(servers(folder, crossed=options.crossed))
+            made.append(servers(folder, behind=options.behind, crossed=options.crossed))
         if options.leg != "server":
             made.append(clients(folder))
         for comparison in (comparison for comparisons in made for comparison in comparisons):

@@ -6,10 +6,9 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 from mcp.client import Client
@@ -22,14 +21,23 @@ START_SECONDS = 120.0
 END_SECONDS = 30.0
 
 
-def gateway_config(folder: Path, era: Era, **own: Any) -> Path:
-    """A config file with the fixture server under its own names, everything shown and everything allowed."""
-    entry = {"command": sys.executable, "args": ["-m", FIXTURE], "cwd": str(ROOT)}
+def gateway_config(folder: Path, era: Era, url: str | None = None) -> Path:
+    """A config file with the fixture server under its own names, everything shown and everything allowed.
+
+    Args:
+        url: where the fixture server runs; None starts it over stdio.
+    """
+    started = {"command": sys.executable, "args": ["-m", FIXTURE], "cwd": str(ROOT)}
     options = {"mode": era, "prefix": "", "start_timeout": START_SECONDS}
     rules = [{"match": "*/*", "action": "allow"}]
-    block: Mapping[str, Any] = {"expose": "all", "policy": rules, "servers": {"conformance": options}, **own}
+    text = json.dumps(
+        {
+            "mcpServers": {"conformance": {"url": url} if url else started},
+            "dualtune": {"expose": "all", "policy": rules, "servers": {"conformance": options}},
+        },
+        indent=1,
+    )
     file = folder / f"gateway-{era}.json"
-    text = json.dumps({"mcpServers": {"conformance": entry}, "dualtune": block}, indent=1)
     file.write_text(text, encoding="utf-8")
     return file
 

@@ -16,7 +16,7 @@ import yaml
 from tests.conformance.packages import MODULES, environment, node, script
 
 Era = Literal["legacy", "auto"]
-RUN_SECONDS = 400
+RUN_SECONDS = 900
 AT_ONCE = 2
 """Client scenarios at the same time."""
 _STAMP = re.compile(r"-\d{4}-\d\d-\d\dT[\d-]+Z$")

@@ -1,1 +1,0 @@
-"""The official conformance suite, run directly and through the gateway."""
