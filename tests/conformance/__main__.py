@@ -14,29 +14,28 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.conformance.endpoints import fixture_server, gateway, gateway_config
+from tests.conformance.endpoints import Transport, fixture_server, gateway
 from tests.conformance.packages import NodeMissing, install
 from tests.conformance.report import Comparison
-from tests.conformance.suites import CLIENT_SUITES, SUITES, Era, run_client_suite, run_server_suite
+from tests.conformance.suites import SUITES, Era, run_client_suite, run_server_suite
 
 STUB = Path(__file__).with_name("stub.py")
 OTHER: dict[Era, Era] = {"legacy": "auto", "auto": "legacy"}
 
 
-def servers(folder: Path, *, behind: str, crossed: bool) -> Iterator[Comparison]:
+def servers(folder: Path, *, behind: Transport, crossed: bool) -> Iterator[Comparison]:
     """Run every server suite directly and through the gateway.
 
     Args:
-        behind: how the gateway reaches the fixture server: stdio or http.
+        behind: how the gateway reaches its fixture server.
         crossed: also with a connection of the other protocol era between gateway and server.
     """
     with ExitStack() as stack, ThreadPoolExecutor() as threads:
-        direct = stack.enter_context(fixture_server())
-        url = direct if behind == "http" else None
+        direct = threads.submit(stack.enter_context, fixture_server())
         eras: list[Era] = ["legacy", "auto"]
-        gateways = {era: threads.submit(stack.enter_context, gateway(gateway_config(folder, era, url))) for era in eras}
+        gateways = {era: threads.submit(stack.enter_context, gateway(folder, era, behind)) for era in eras}
         for suite in SUITES:
-            ways = {"direct": direct, "gateway": gateways[suite.era].result()}
+            ways = {"direct": direct.result(), "gateway": gateways[suite.era].result()}
             if crossed:
                 ways["gateway, other era behind"] = gateways[OTHER[suite.era]].result()
             runs = {
@@ -53,7 +52,7 @@ def clients(folder: Path) -> Iterator[Comparison]:
     from tests.conformance.client import clients as waiting  # noqa: PLC0415  (loads the model framework)
 
     with waiting() as port, ThreadPoolExecutor() as threads:
-        for suite in CLIENT_SUITES:
+        for suite in SUITES:
             runs = {
                 way: threads.submit(
                     run_client_suite, suite, f"{sys.executable} -I -S {STUB} {port} {way}", folder / suite.title / way

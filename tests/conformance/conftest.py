@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance import packages
-from tests.conformance.endpoints import fixture_server, gateway, gateway_config
+from tests.conformance.endpoints import gateway
 from tests.conformance.suites import Era
 
 
@@ -31,11 +31,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Era]
     started: dict[Era, str] = {}
     with ExitStack() as stack:
         # Over HTTP, as a client that can be asked gets a connection of its own: over stdio, that is a process.
-        behind = stack.enter_context(fixture_server())
-
         def address(era: Era) -> str:
             if era not in started:
-                started[era] = stack.enter_context(gateway(gateway_config(folder, era, behind)))
+                started[era] = stack.enter_context(gateway(folder, era, "http"))
             return started[era]
 
         yield address

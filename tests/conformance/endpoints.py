@@ -7,8 +7,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import anyio
 from mcp.client import Client
@@ -16,6 +17,7 @@ from mcp.client import Client
 from tests.conformance.packages import ROOT
 from tests.conformance.suites import Era
 
+Transport = Literal["stdio", "http"]
 FIXTURE = "examples.servers.conformance"
 START_SECONDS = 120.0
 END_SECONDS = 30.0
@@ -50,10 +52,13 @@ def fixture_server() -> Iterator[str]:
 
 
 @contextmanager
-def gateway(config: Path) -> Iterator[str]:
-    """The address of a gateway whose servers are ready."""
-    serve = ["serve", "--config", str(config), "--transport", "http", "--port", "0"]
-    with _listening([sys.executable, "-m", "mcp_dualtune", *serve]) as address:
+def gateway(folder: Path, era: Era, transport: Transport = "stdio") -> Iterator[str]:
+    """The address of a gateway with a fixture server of its own behind it, when both are ready."""
+    with ExitStack() as stack:
+        url = stack.enter_context(fixture_server()) if transport == "http" else None
+        config = gateway_config(folder, era, url)
+        command = [sys.executable, "-m", "mcp_dualtune", "serve", "--config", str(config), "--transport", "http"]
+        address = stack.enter_context(_listening([*command, "--port", "0"]))
         anyio.run(_until_ready, address)
         yield address
 
@@ -79,13 +84,14 @@ def _listening(command: list[str]) -> Iterator[str]:
             raise RuntimeError(f"{' '.join(command)} did not start: {''.join(said)}")
         guard.cancel()
         # Read on, so that a full pipe never blocks the server.
-        threading.Thread(target=process.stderr.read, daemon=True).start()
+        reader = threading.Thread(target=process.stderr.read, daemon=True)
+        reader.start()
         yield line.split("listening on")[1].strip()
+        process.terminate()
+        process.wait(END_SECONDS)
+        reader.join(END_SECONDS)
     finally:
         guard.cancel()
-        process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(END_SECONDS)
+        process.kill()
+        process.wait(END_SECONDS)
+        process.stderr.close()

@@ -47,7 +47,7 @@ SUITES = (
     Suite("0.2.0-alpha.12, 2025-11-25", "conformance-next", "2025-11-25", "legacy", lists_requirements=True),
     Suite("0.2.0-alpha.12, 2026-07-28", "conformance-next", "2026-07-28", "auto", lists_requirements=True),
 )
-CLIENT_SUITES = SUITES[1:]
+
 CLIENT_SCENARIOS = {
     "2025-11-25": ("initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"),
     "2026-07-28": (
@@ -82,12 +82,26 @@ class Outcome:
 
 
 def run_server_suite(suite: Suite, url: str, folder: Path) -> dict[str, Outcome]:
-    """Every server scenario of `suite` against the server at `url`, by name; raw results go into `folder`."""
+    """Every server scenario of `suite` against the server at `url`, by name; raw results go into `folder`.
+
+    What fails is run once more by itself: some scenarios give an answer half a second, which a busy machine misses.
+    """
     which = ["--requirements", suite.revision] if suite.lists_requirements else []
     _run(suite, ["server", "--url", url, *which, "-o", str(folder)])
+    outcomes = _server_outcomes(folder)
+    scored = suite.scored("server") or frozenset(outcomes)
+    for name in [name for name, outcome in outcomes.items() if not outcome.good and name in scored]:
+        again = folder / "again" / name
+        version = ["--spec-version", suite.revision] if suite.lists_requirements else []
+        _run(suite, ["server", "--url", url, "--scenario", name, *version, "-o", str(again)])
+        outcomes |= _server_outcomes(again)
+    return outcomes
+
+
+def _server_outcomes(folder: Path) -> dict[str, Outcome]:
     return {
         _STAMP.sub("", made.parent.name).removeprefix("server-"): _outcome(made)
-        for made in sorted(folder.glob("server-*/checks.json"))
+        for made in sorted(folder.glob("*/checks.json"))
     }
 
 

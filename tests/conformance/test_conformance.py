@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.__main__ import STUB
 from tests.conformance.client import clients
 from tests.conformance.report import Comparison
-from tests.conformance.suites import CLIENT_SUITES, SUITES, Era, Outcome, Suite, run_client_suite, run_server_suite
+from tests.conformance.suites import SUITES, Era, Outcome, Suite, run_client_suite, run_server_suite
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -40,7 +40,7 @@ def stub(node: str) -> Iterator[str]:
 
 
 @pytest.mark.node
-@pytest.mark.parametrize("suite", CLIENT_SUITES, ids=lambda suite: str(suite.title))
+@pytest.mark.parametrize("suite", SUITES[1:], ids=lambda suite: str(suite.title))
 def test_every_client_scenario_passes_with_our_downstream_side(suite: Suite, stub: str, tmp_path: Path) -> None:
     outcomes = run_client_suite(suite, stub, tmp_path)
     assert failed(outcomes, None) == {}

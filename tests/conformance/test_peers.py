@@ -117,7 +117,7 @@ def test_the_inspector_lists_and_calls(era: str, node: str, serving: Callable[[E
             timeout=LIMIT,
         )
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return json.loads(done.stdout)["result"]
 
     assert "test_simple_text" in [tool["name"] for tool in inspect("--method", "tools/list")["tools"]]
     called = inspect("--method", "tools/call", "--tool-name", "test_simple_text")
