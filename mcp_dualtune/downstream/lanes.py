@@ -1,9 +1,9 @@
 """Which connection carries a request, so that a server's question can only reach the user it belongs to.
 
-A handshake server pushes its questions without saying which request they belong to. Callers that share one user, or
-that nobody can ask, use the pool's connection. Every other session gets a connection of its own, kept while it is
-used; a request without a session borrows one that nobody else uses meanwhile. Servers of the stateless protocol ask
-in their answers, so one connection serves everybody.
+A handshake server pushes its questions without saying which request they belong to. All users share the pool's
+connection until a server asks for the first time; from then on no request meets another user's on its connection: where
+it would, it takes a further one. A session that took one stays with it, a request without a session borrows one.
+Servers of the stateless protocol ask in their answers, so one connection serves everybody.
 Owns these further connections. Refuses to own the pool's, and what is asked.
 """
 
@@ -53,6 +53,8 @@ class Lanes:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._lanes: dict[str, list[_Lane]] = {}
+        self._asking: set[str] = set()
+        """Servers that have asked."""
         self._freed = anyio.Event()
         self._group: TaskGroup | None = None
 
@@ -79,10 +81,14 @@ class Lanes:
             DownstreamError: the server is not there, or has no room for another connection.
         """
         async with self._pool.lend(server) as main:
-            if caller is None or caller.lane == "shared" or main.modern:
-                yield main
+            lane = None if caller is None or caller.lane == "shared" else await self._choose(main, caller)
+            if caller is None or lane is None:
+                try:
+                    yield main
+                finally:
+                    if main.askers.asked:
+                        self._asking.add(server)
                 return
-            lane = await self._enter(main.config, caller.user if caller.lane == "own" else None)
             try:
                 await _ready(lane)
                 lane.connection.askers.standing = caller.standing
@@ -90,6 +96,9 @@ class Lanes:
             finally:
                 lane.running -= 1
                 lane.used = anyio.current_time()
+                if lane.connection.askers.present() - {lane.owner}:
+                    # What a request left behind here may still ask, and nobody could say whom.
+                    lane.connection.stop()
                 self._freed.set()
 
     async def close_of(self, user: Hashable) -> None:
@@ -101,24 +110,35 @@ class Lanes:
         lanes = (lane for lanes in self._lanes.values() for lane in lanes)
         return tuple(lane.connection for lane in lanes if lane.usable and lane.owner == user)
 
+    async def _choose(self, main: Connection, caller: Caller) -> _Lane | None:
+        """A further connection for `caller`; None where the pool's will do."""
+        name = main.config.name
+        own = next((lane for lane in self._lanes.get(name, ()) if lane.usable and lane.owner == caller.user), None)
+        if own is None and (main.modern or not main.askers.present() - {caller.user}):
+            return None
+        if own is None and name not in self._asking and not main.askers.asked:
+            return None
+        lane = own or await self._enter(main.config, caller.user if caller.lane == "own" else None)
+        lane.running += 1
+        return lane
+
     async def _enter(self, config: ServerConfig, owner: Hashable | None) -> _Lane:
         lanes = self._lanes.setdefault(config.name, [])
         with anyio.move_on_after(config.options.call_timeout):
             while True:
                 lanes[:] = [lane for lane in lanes if lane.usable]
-                lane = next((lane for lane in lanes if lane.owner == owner and (owner or not lane.running)), None)
-                if lane is None and len(lanes) >= MOST:
-                    idle = min((lane for lane in lanes if not lane.running), key=lambda lane: lane.used, default=None)
-                    if idle is None:
-                        self._freed = anyio.Event()
-                        await self._freed.wait()
-                        continue
+                free = next((lane for lane in lanes if lane.owner is None and not lane.running), None)
+                if owner is None and free is not None:
+                    return free
+                if len(lanes) < MOST:
+                    return self._open(config, owner, lanes)
+                idle = min((lane for lane in lanes if not lane.running), key=lambda lane: lane.used, default=None)
+                if idle is not None:
                     idle.connection.stop()
                     lanes.remove(idle)
-                if lane is None:
-                    lane = self._open(config, owner, lanes)
-                lane.running += 1
-                return lane
+                    continue
+                self._freed = anyio.Event()
+                await self._freed.wait()
         message = f'All {MOST} further connections to "{config.name}" are busy.'
         raise ServerTimeout(message, hint='Try again, or set "mode": "auto" for it if it speaks the newest protocol.')
 

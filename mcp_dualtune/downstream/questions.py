@@ -18,10 +18,12 @@ from mcp_dualtune.errors import ProtocolError
 from mcp_dualtune.types import JSON
 
 Lane = Literal["shared", "own", "call"]
-"""Which connection carries a caller's requests: the one for all, one of its user's own, or one for the call alone."""
+"""Whom a request may meet on its connection: everybody, its own session's requests only, or none at all."""
 
 MAX_ROUNDS = 20
 """How often one request may ask for input; a server that never has enough must not hold a call for ever."""
+LEFT_SECONDS = 60.0
+"""How long a server that was told to stop a request may still ask for it; the protocol wants it to stop at once."""
 NOT_DECLARED, NO_SUCH_METHOD = -32021, -32601
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 """Levels of log messages, from the most talkative one up."""
@@ -157,26 +159,49 @@ class Askers:
     """The callers whose requests run on one connection.
 
     A question that a server pushes does not say which request it belongs to. It is put to somebody only while it can
-    belong to nobody else: while every running request is of one user.
+    belong to nobody else: while every request that is running, or was cancelled a while ago, is of one user.
     """
 
     def __init__(self) -> None:
         self._running: list[Caller | None] = []
+        self._left: dict[Hashable, float] = {}
         self.standing: Caller | None = None
         """Who is asked while nothing runs; None for nobody."""
+        self.asked = False
+        """Whether the server has ever asked while it worked."""
         self._limits: dict[anyio.CancelScope, float] = {}
         self._questions = 0
 
     @contextmanager
     def running(self, caller: Caller | None) -> Iterator[None]:
-        """`caller` has a request on this connection."""
+        """`caller` has a request on this connection; one that ends without an answer counts for a while longer."""
         self._running.append(caller)
+        answered = False
         try:
             yield
+            answered = True
+        except ProtocolError:
+            answered = True
+            raise
         finally:
             # From the end and by identity: one caller may have several requests here.
             place = max(at for at, other in enumerate(self._running) if other is caller)
             del self._running[place]
+            if not answered:
+                self._left[_user(caller)] = anyio.current_time() + LEFT_SECONDS
+
+    def present(self) -> set[Hashable]:
+        """The users whose requests the server may be asking for."""
+        if self._left:
+            now = anyio.current_time()
+            self._left = {user: until for user, until in self._left.items() if until > now}
+        return {*map(_user, self._running), *self._left}
+
+    def current(self) -> Caller | None:
+        """Whom a question or message of the server belongs to; None when that is nobody, or not certain."""
+        if not self._running:
+            return self.standing
+        return self._running[-1] if len(self.present()) == 1 else None
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
@@ -198,6 +223,7 @@ class Askers:
     @contextmanager
     def asking(self) -> Iterator[None]:
         """A question waits for its answer."""
+        self.asked = self.asked or bool(self._running)
         self._questions += 1
         self._wind()
         try:
@@ -213,9 +239,6 @@ class Askers:
             elif scope.deadline == math.inf:
                 scope.deadline = anyio.current_time() + seconds
 
-    def current(self) -> Caller | None:
-        """Whom a question or message of the server belongs to; None when that is nobody, or not certain."""
-        if not self._running:
-            return self.standing
-        users = {None if caller is None else caller.user for caller in self._running}
-        return self._running[-1] if len(users) == 1 else None
+
+def _user(caller: Caller | None) -> Hashable:
+    return None if caller is None else caller.user

@@ -104,6 +104,8 @@ class Announcer:
             with anyio.CancelScope(shield=True):
                 for place, uri in places:
                     self._listening[place] -= Counter((uri,))
+                    if not self._listening[place]:
+                        del self._listening[place]
                     await self._gateway.offers.unsubscribe(*place)
 
     def note_change(self) -> None:

@@ -66,8 +66,8 @@ class Conversation:
 
     @property
     def lane(self) -> Lane:
-        """Nobody shares a connection with a client that can be asked, except itself."""
-        if self._one_user or not can_be_asked(self.capabilities):
+        """Whom it may meet where servers ask: questions must reach nobody else."""
+        if self._one_user:
             return "shared"
         return "call" if self.modern else "own"
 

@@ -67,6 +67,12 @@ class Passthrough:
             self._tools, self._tools_for = [*self._own, *self.exposed.wire_tools(self._gateway.catalog)], shown
         return self._tools
 
+    async def find(self, name: str) -> ToolSpec | None:
+        """The tool behind a public name, also of a server that is just starting."""
+        if (known := self.tool(name)) is None:
+            await self.settle()
+        return known or self.tool(name)
+
     def tool(self, name: str) -> ToolSpec | None:
         """The tool behind a public name, if it is shown."""
         return self.exposed.tools(self._gateway.catalog).get(name)
@@ -80,26 +86,27 @@ class Passthrough:
 
     async def list_tools(self, ctx: Context, params: mcp_types.PaginatedRequestParams | None) -> Any:
         """Every tool that is shown, ours first."""
-        await self._settle()
+        await self.settle()
         tools = self.tools() if ctx.protocol_version >= MODERN else [_for_handshake(tool) for tool in self.tools()]
         return whole(ctx, {"tools": tools})
 
     async def list_prompts(self, ctx: Context, params: mcp_types.PaginatedRequestParams | None) -> Any:
         """Every prompt that is shown."""
-        await self._settle()
+        await self.settle()
         return whole(ctx, {"prompts": self.shelf().prompts})
 
     async def list_resources(self, ctx: Context, params: mcp_types.PaginatedRequestParams | None) -> Any:
         """Every resource that is shown."""
-        await self._settle()
+        await self.settle()
         return whole(ctx, {"resources": self.shelf().resources})
 
     async def list_templates(self, ctx: Context, params: mcp_types.PaginatedRequestParams | None) -> Any:
         """Every resource template that is shown."""
-        await self._settle()
+        await self.settle()
         return whole(ctx, {"resourceTemplates": self.shelf().templates})
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
+        """Give servers that are still starting their time; soon after the start this never waits."""
         if self.exposed.exposure != "none":
             await self._gateway.wait_start(START_PATIENCE)
 
@@ -137,6 +144,7 @@ class Passthrough:
 
     async def get_prompt(self, ctx: Context, params: mcp_types.GetPromptRequestParams) -> Any:
         """Get a server's prompt."""
+        await self.settle()
         place = self.shelf().prompt(params.name)
         if place is None:
             raise MCPError(mcp_types.INVALID_PARAMS, f"Unknown prompt: {params.name}")
@@ -148,6 +156,7 @@ class Passthrough:
 
     async def read_resource(self, ctx: Context, params: mcp_types.ReadResourceRequestParams) -> Any:
         """Read a server's resource; where nobody lists it, every server that may have it is asked in turn."""
+        await self.settle()
         places = self.shelf().find(str(params.uri))
 
         async def work(conversation: Conversation) -> Wire:
@@ -174,6 +183,7 @@ class Passthrough:
 
     async def complete(self, ctx: Context, params: mcp_types.CompleteRequestParams) -> Any:
         """Complete an argument of a server's prompt or resource template."""
+        await self.settle()
         shelf = self.shelf()
         ref = params.ref
         is_prompt = isinstance(ref, mcp_types.PromptReference)

@@ -137,7 +137,7 @@ class _Handlers:
             if params.name in self.own:
                 self.check(params.name, arguments)
                 return await getattr(self, params.name)(ctx, params, arguments)
-            tool = self.passing.tool(params.name)
+            tool = await self.passing.find(params.name)
             if tool is not None:
                 return await self.passing.call(ctx, params, tool, self.confirm)
         except Exception as error:

@@ -70,7 +70,7 @@ class Shelf:
         known = self._resources.get(uri) or _inside(uri, self._readers)
         if known is not None:
             return (known,)
-        fitting = tuple((server, uri) for template, (server, _) in self._templates.items() if _fits(template, uri))
+        fitting = tuple((server, uri) for server, template in self._templates.values() if _fits(template, uri))
         return tuple(dict.fromkeys(fitting)) or tuple((server, uri) for server in self._readers)
 
 
