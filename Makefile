@@ -3,6 +3,7 @@
 #   make demo      real requests through the gateway to real servers
 #   make test      the tests
 #   make bundle    dist/mcp-dualtune.mcpb, which desktop clients install with a click (needs Node)
+#   make conformance  the official MCP conformance suite, directly and through the gateway (needs Node)
 #   make check     format, lint, types and the tests: exactly what CI runs
 
 PYTHON ?= python3
@@ -14,10 +15,10 @@ NODE_BUNDLER := @anthropic-ai/mcpb@2.1.2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bundle check clean
+.PHONY: help install demo test conformance bundle check clean
 
 help:
-	@sed -n '2,6s/^# *//p' Makefile
+	@sed -n '2,7s/^# *//p' Makefile
 
 install: $(VENV)/.installed .node/.installed
 
@@ -34,11 +35,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 # Node is optional: without it the demo and the tests say what they leave out. The stamp stays away then, so that a
 # later `make install` finds a Node that has come in the meantime.
-.node/.installed: Makefile
+.node/.installed: Makefile tests/conformance/packages.py
 	@mkdir -p .node
 	@if command -v npm >/dev/null 2>&1 && node -e 'process.exit(+process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null; then \
 	  echo "Installing the npm servers" && \
-	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) $(NODE_BUNDLER) && touch $@; \
+	  npm install --silent --no-audit --no-fund --prefix .node $(NODE_SERVERS) $(NODE_INSPECTOR) $(NODE_BUNDLER) && \
+	  echo "Installing the conformance suite and the foreign clients" && $(PYTHON) -m tests.conformance.packages && touch $@; \
 	else echo "Node 20 or newer is not here: going on without the filesystem and memory servers"; fi
 
 demo: install
@@ -49,6 +51,8 @@ test: install
 
 bundle: install
 	@$(BIN)/python -m bundle.build
+conformance: install
+	@$(BIN)/python -m tests.conformance
 
 check:
 	@./.ci/run
