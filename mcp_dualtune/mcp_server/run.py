@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import uvicorn
-from mcp.server.stdio import stdio_server
 
 from mcp_dualtune.config import HttpSettings
 from mcp_dualtune.mcp_server.http import WebTransport, open_socket, web_address, web_application
+from mcp_dualtune.mcp_server.pipes import stdio_streams
 from mcp_dualtune.mcp_server.server import GatewayServer, build_server
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def serve_stdio(gateway: Gateway) -> None:
     """Serve one client on stdin and stdout until it closes stdin, or a signal ends the process."""
 
     async def serve(server: GatewayServer) -> None:
-        async with stdio_server() as (read, write):
+        async with stdio_streams() as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
     await _live(gateway, serve, one_user=True)
