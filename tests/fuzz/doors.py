@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +71,8 @@ def serve(transport: str, failures: list[str]) -> Iterator[Serving]:
                 assert listening.wait(START_SECONDS), "".join(serving.said)
             yield serving
             assert process.poll() is None, f"it ended with {process.returncode}: {''.join(serving.said)[-2000:]}"
-            process.stdin and process.stdin.close()
+            assert process.stdin is not None
+            process.stdin.close()
             if transport != "stdio":
                 process.terminate()
             status = process.wait(END_SECONDS)
@@ -83,6 +84,9 @@ def serve(transport: str, failures: list[str]) -> Iterator[Serving]:
             process.kill()
             process.wait(END_SECONDS)
             reader.join(END_SECONDS)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                with suppress(OSError, ValueError):
+                    stream and stream.close()
             text = "".join(serving.said)
             if "Traceback" in text:
                 failures.append(f"{transport}: a traceback: {text[text.index('Traceback') :][:3000]}")
@@ -244,7 +248,8 @@ async def _sse(
 
     async def hear(line: str) -> None:
         if line.startswith("data: /"):
-            await send.send(line.removeprefix("data: "))
+            with send:
+                await send.send(line.removeprefix("data: "))
         elif line.startswith("data: {"):
             outcomes["answered"] += 1
             number = json.loads(line.removeprefix("data: ")).get("id")
@@ -259,7 +264,7 @@ async def _sse(
             await answered[name].wait()
 
     tasks.start_soon(follow)
-    with anyio.fail_after(ANSWER_SECONDS):
+    with anyio.fail_after(ANSWER_SECONDS), endpoint:
         target = address.removesuffix("/sse") + await endpoint.receive()
     await ask("hello", "initialize", HELLO)
     for place in range(count):
