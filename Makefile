@@ -51,6 +51,7 @@ test: install
 
 bundle: install
 	@$(BIN)/python -m bundle.build
+
 conformance: install
 	@$(BIN)/python -m tests.conformance
 

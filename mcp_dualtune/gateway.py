@@ -16,11 +16,11 @@ from types import TracebackType
 
 import anyio
 
-from mcp_dualtune.agent.ambient import request_facts, server_facts
+from mcp_dualtune.agent.ambient import request_facts
 from mcp_dualtune.agent.loop import Actions, Ask, Confirm, Report, call_checked, run
-from mcp_dualtune.catalog.catalog import BuiltServer, Catalog, SkippedTool, build_server
+from mcp_dualtune.catalog.catalog import Catalog, SkippedTool
 from mcp_dualtune.catalog.shortlist import rank_tools
-from mcp_dualtune.config import Config, ServerConfig, default_path
+from mcp_dualtune.config import Config, default_path
 from mcp_dualtune.config.changes import Changes, compare, live_settings
 from mcp_dualtune.config.watch import follow as follow_file
 from mcp_dualtune.downstream.connection import Progress
@@ -28,7 +28,8 @@ from mcp_dualtune.downstream.offers import Offers
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.downstream.questions import Caller, Forwarded
 from mcp_dualtune.engine.worker import EngineWorker
-from mcp_dualtune.errors import CatalogError, DualTuneError, PolicyError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.errors import DualTuneError, RequestError, ServerUnavailable, leaf_error
+from mcp_dualtune.live_catalog import LiveCatalog
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.security.pins import Pins
@@ -79,20 +80,14 @@ class Gateway:
         self._redactor = Redactor(self._secrets)
         self._recorder = Recorder(sinks, lambda value: self._redactor.value(value))
         self._policy = _policy(config)
-        self._pins = Pins(settings.pins, settings.state)
-        self._held: dict[str, Mapping[str, str]] = {}
-        self._instructions: dict[str, str | None] = {}
         self._given = catalog
         self._pool = Pool(() if catalog else config.servers, self._on_change)
         self.offers = Offers(self._pool)
         """What the servers offer besides tools, and the requests for it."""
         self._began = 0.0
         self._worker = EngineWorker(pipeline or partial(load_pipeline, settings))
-        self._built: dict[str, BuiltServer] = {}
-        self._unproven: set[str] = set()
-        """Servers that were changed and have not been ready since."""
+        self._live = LiveCatalog(config.servers, self._pool, Pins(settings.pins, settings.state))
         self._followed = (config.path or default_path()) if follow else None
-        self._catalog = catalog or Catalog(())
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Gateway:
@@ -125,12 +120,12 @@ class Gateway:
     @property
     def catalog(self) -> Catalog:
         """The tools of all servers that are ready now, or the catalog given."""
-        return self._catalog
+        return self._given or self._live.catalog
 
     @property
     def skipped_tools(self) -> Mapping[str, tuple[SkippedTool, ...]]:
         """By server: tools it lists that cannot be used or wait for an approval, with reasons."""
-        return {name: built.skipped for name, built in self._built.items() if built.skipped}
+        return self._live.skipped
 
     def server_states(self) -> tuple[ServerState, ...]:
         """How every configured server is at this moment."""
@@ -155,23 +150,18 @@ class Gateway:
         self._redactor = Redactor(self._secrets)
         if self._given is None:
             self._pool.update(config.servers)
-            self._unproven |= set(changes.restarted)
-            for name in changes.removed:
-                for known in (self._built, self._held, self._instructions):
-                    known.pop(name, None)
-            for name in changes.adjusted:
-                self._build(name)
-            self._renew_catalog()
+            self._live.follow(config.servers, changes)
+            self._announce()
         return changes
 
     def instructions(self, server: str) -> str | None:
         """The instructions of a server, as far as they are trusted."""
-        return self._instructions.get(server)
+        return self._live.instructions(server)
 
     @property
     def held_tools(self) -> Mapping[tuple[str, str], str]:
         """By server and tool: why a tool is not offered until the user approves it (`dualtune pins`)."""
-        return {(server, tool): reason for server, held in self._held.items() for tool, reason in held.items()}
+        return self._live.held
 
     @property
     def model_ready(self) -> bool:
@@ -181,15 +171,13 @@ class Gateway:
     async def wait_ready(self, names: tuple[str, ...] | None = None) -> None:
         """Wait until every server (of `names`) is ready or has failed once, at most their `start_timeout`."""
         waited = [server for server in self.config.servers if names is None or server.name in names]
-        if waited and self._given is None:
-            if all(server.name in self._built for server in waited):
-                return
+        if not waited or self._given is not None:
+            return
+        if not self._live.has(waited):
             limit = max(server.options.start_timeout for server in waited) + SETTLE_GRACE
             await self._pool.wait(limit, [server.name for server in waited])
-            for server in waited:
-                # What was approved in the meantime needs no new start.
-                if self._held.get(server.name) and self._pins.outdated(server):
-                    self._on_change(server.name)
+        for name in self._live.approved_since(waited):
+            self._on_change(name)
 
     async def wait_start(self, patience: float) -> None:
         """Wait until every server is ready or has failed once, at most until `patience` seconds after the start."""
@@ -305,27 +293,14 @@ class Gateway:
         return replace(request, context=facts)
 
     def _check_servers(self, names: tuple[str, ...] | None) -> None:
-        """Say now what cannot be chosen from, instead of choosing from the rest.
-
-        Raises:
-            CatalogError: a name is unknown.
-            ServerUnavailable: a server of `names` never became ready; or, without names, none did.
-        """
-        # A server that was ready once and only restarts may still be chosen: its call waits for it.
-        missing = [state for state in self._pool.states() if state.name not in self._built]
-        for state in missing:
-            if names is not None and state.name in names:
-                raise _unavailable(state)
-        if names is not None:
-            self._catalog.restrict(names)
-        elif not self._catalog.servers:
-            if missing:
-                raise _unavailable(missing[0])
-            hint = "Add servers to the config's mcpServers block."
-            raise ServerUnavailable("No server is configured.", hint=hint, retryable=False)
+        """Say now what cannot be chosen from; see `LiveCatalog.check`."""
+        if self._given is None:
+            self._live.check(names)
+        elif names is not None:
+            self._given.restrict(names)
 
     async def _decide(self, request: Request) -> Decision:
-        catalog = self._catalog
+        catalog = self.catalog
         # Where the servers' own tools are shown, the model waits for its first request: calls need none, and importing
         # the model's libraries keeps every other thread waiting for parts of a second.
         self._worker.start()
@@ -351,43 +326,15 @@ class Gateway:
         return await trace.call(call, self.offers.call(call, caller, watch, forwarded))
 
     def _tool(self, server: str, name: str) -> ToolSpec:
-        try:
-            return self._catalog.tool(server, name)
-        except CatalogError:
-            reason = self._held.get(server, {}).get(name)
-            if reason is None:
-                raise
-        raise PolicyError(f"{server}/{name} was not called: {reason}.")
+        return self._given.tool(server, name) if self._given else self._live.tool(server, name)
 
     def _on_change(self, name: str) -> None:
-        """Rebuild one server's part of the catalog; one that is only away for a while keeps its part."""
-        if self._build(name):
-            self._unproven.discard(name)
-        elif name in self._unproven and self._pool.state(name).circuit != "closed":
-            # What stands there now is another server, and it cannot be started.
-            self._built.pop(name, None)
-        else:
-            return
-        self._renew_catalog()
+        if self._live.take(name):
+            self.offers.note(name)
+            self._announce()
 
-    def _build(self, name: str) -> bool:
-        if self._pool.state(name).status != "ready":
-            return False
-        server = next(server for server in self.config.servers if server.name == name)
-        checked = self._pins.check(server, self._pool.tools(name), self._pool.instructions(name))
-        self._held[name], self._instructions[name] = checked.held, checked.instructions
-        built = _build(server, checked.tools, checked.instructions)
-        held = tuple(SkippedTool(tool, reason) for tool, reason in checked.held.items())
-        self._built[name] = built = replace(built, skipped=built.skipped + held)
-        self.offers.note(name)
-        for skipped in built.skipped:
-            logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
-        return True
-
-    def _renew_catalog(self) -> None:
-        names = [server.name for server in self.config.servers]
-        self._catalog = Catalog(tuple(self._built[name].spec for name in names if name in self._built))
-        self.offers.keep(server.name for server in self._catalog.servers)
+    def _announce(self) -> None:
+        self.offers.keep(server.name for server in self.catalog.servers)
         for notify in self.changed:
             notify()
 
@@ -409,27 +356,3 @@ def _check_text(text: str, limit: int) -> None:
     except UnicodeEncodeError as error:
         hint = "Send it as UTF-8."
         raise RequestError("The request holds bytes that are not text.", hint=hint) from error
-
-
-def _build(server: ServerConfig, tools: tuple[Mapping[str, JSON], ...], instructions: str | None) -> BuiltServer:
-    options = server.options
-    lines = (instructions or "").strip().splitlines()
-    description = options.description or (lines[0].strip() if lines else "")
-    context = {**server_facts(server), **options.context}
-    return build_server(
-        server.name,
-        description,
-        tools,
-        fixed_arguments=options.arguments,
-        context=context,
-        allow=options.allow,
-        deny=options.deny,
-    )
-
-
-def _unavailable(state: ServerState) -> ServerUnavailable:
-    reason = state.error.message if state.error else "It is still starting."
-    if state.retry_seconds is not None:
-        reason += f" It is tried again in {state.retry_seconds:.1f} s."
-    hint = (state.error.hint if state.error else "") or "Try again in a moment, or run `dualtune doctor`."
-    return ServerUnavailable(f'"{state.name}" is not available. {reason}', hint=hint)

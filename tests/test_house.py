@@ -24,6 +24,7 @@ GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"catalog", "security", "prompting", "downstream", "engine", "adapter_registry", "clients"}),
     frozenset({"pipeline"}),
     frozenset({"agent", "models"}),
+    frozenset({"live_catalog"}),
     frozenset({"gateway"}),
     frozenset({"mcp_server", "openai_api", "training", "evaluation"}),
     frozenset({"cli"}),
