@@ -329,8 +329,8 @@ class Gateway:
         """Rebuild one server's part of the catalog; one that is only away for a while keeps its part."""
         if self._build(name):
             self._unproven.discard(name)
-        elif name in self._unproven and self._pool.state(name).status == "waiting":
-            # What stands there now is another server, and it does not work.
+        elif name in self._unproven and self._pool.state(name).circuit != "closed":
+            # What stands there now is another server, and it cannot be started.
             self._built.pop(name, None)
         else:
             return

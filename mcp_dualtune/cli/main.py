@@ -119,8 +119,16 @@ def _quiet(verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     handler.addFilter(lambda record: record.levelno >= logging.WARNING or record.name.startswith("mcp_dualtune"))
+    if not verbose:
+        handler.addFilter(_without_traceback)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("mcp_dualtune").setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Libraries log what a server did wrong with the whole stack; the message is enough for a person."""
+    record.exc_info = record.exc_text = None
+    return True
 
 
 if __name__ == "__main__":

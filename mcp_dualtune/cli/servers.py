@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """`servers` has only the common options."""
+
+
+TITLES = ("server", "state", "transport", "protocol", "pid", "tools", "restarts", "circuit", "start", "problem")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,6 +30,14 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         exits.print_json({"servers": found})
     else:
-        rows = [(one["name"], one["status"], one["transport"], str(one["tools"]), one["error"] or "") for one in found]
-        Screen().table(("server", "state", "transport", "tools", "problem"), rows)
+        Screen().table(TITLES, [_row(one) for one in found])
     return exits.DOWNSTREAM if any(one["error"] for one in found) else exits.DONE
+
+
+def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    circuit = one["circuit"]
+    if one["retry_seconds"] is not None:
+        circuit += f", next try in {one['retry_seconds']:g} s"
+    start = "" if one["handshake_ms"] is None else f"{one['handshake_ms']} ms"
+    plain = [one["name"], one["status"], one["transport"], one["protocol"], one["pid"], one["tools"], one["restarts"]]
+    return (*("" if cell is None else str(cell) for cell in plain), circuit, start, one["error"] or "")

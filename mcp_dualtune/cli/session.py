@@ -59,7 +59,12 @@ def describe(state: ServerState, gateway: Gateway) -> dict[str, Any]:
         "status": state.status,
         "transport": state.transport,
         "protocol": state.protocol,
+        "pid": state.pid,
         "tools": state.tools,
         "skipped": [{"name": one.name, "reason": one.reason} for one in gateway.skipped_tools.get(state.name, ())],
+        "restarts": state.restarts,
+        "circuit": state.circuit,
+        "retry_seconds": None if state.retry_seconds is None else round(state.retry_seconds, 1),
+        "handshake_ms": None if state.handshake_ms is None else round(state.handshake_ms),
         "error": None if error is None else f"{error.message} {error.hint}".strip(),
     }

@@ -5,6 +5,7 @@ Owns the difference. Refuses to own: acting on it, which the pool and the gatewa
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
 from mcp_dualtune.config.tree import Config, ServerConfig, ServerOptions, Settings
@@ -53,8 +54,15 @@ def compare(old: Config, new: Config) -> Changes:
         restarted=tuple(server.name for known, server in both if needs_restart(known, server)),
         adjusted=tuple(server.name for known, server in both if not needs_restart(known, server)),
         settings=tuple(f"dualtune.{name}" for name in settings if name in LIVE_SETTINGS),
-        postponed=tuple(f"dualtune.{name}" for name in settings if name not in LIVE_SETTINGS),
+        postponed=(*(f"dualtune.{name}" for name in settings if name not in LIVE_SETTINGS), *_renamed(before, after)),
     )
+
+
+def _renamed(before: Mapping[str, ServerConfig], after: Mapping[str, ServerConfig]) -> list[str]:
+    """Public names are settled at the start: a client must not find another tool under a name that it knows."""
+    old = {name: server.options.prefix for name, server in before.items()}
+    changed = [name for name, server in after.items() if server.options.prefix != old.get(name)]
+    return [f"dualtune.servers.{name}.prefix" for name in changed]
 
 
 def needs_restart(old: ServerConfig, new: ServerConfig) -> bool:

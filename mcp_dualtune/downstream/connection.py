@@ -87,6 +87,11 @@ class Connection:
         return self._link.pid
 
     @property
+    def usable(self) -> bool:
+        """Whether a call can be sent now."""
+        return self._session is not None and self._wire is not None and not self._wire.closed
+
+    @property
     def modern(self) -> bool:
         """Whether this connection speaks the stateless protocol, where servers ask only in their answers."""
         return self.protocol == MODERN

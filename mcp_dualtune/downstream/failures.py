@@ -26,7 +26,8 @@ def lost(error: Exception, config: ServerConfig, closed: bool) -> bool:
         return True
     remote = config.transport != "stdio"
     forgotten = remote and error.code == INVALID_REQUEST and "session" in str(error).lower()
-    return forgotten or (error.code == CLOSED and (remote or closed))
+    # A stdio server may use this code itself; the SDK also does when it can no longer write to the server.
+    return forgotten or (error.code == CLOSED and (remote or closed or error.message == "Connection closed"))
 
 
 def no_answer(config: ServerConfig, what: str, limit: float) -> ServerTimeout:

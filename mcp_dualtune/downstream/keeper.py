@@ -160,7 +160,7 @@ class Keeper:
             group.start_soon(self._watch, connection)
             await connection.lost.wait()
             # Calls wait for the next connection from here on; ending this one can take its server seconds.
-            self.connection, self._usable, self.status = None, anyio.Event(), "waiting"
+            self._take_back()
 
         try:
             async with anyio.create_task_group() as group:
@@ -173,8 +173,14 @@ class Keeper:
                     logger.info("%s", error)
                 group.cancel_scope.cancel()
         finally:
-            self.connection = self._current = None
+            self._current = None
+            self._take_back()
         return anyio.current_time() - since if since is not None else 0.0
+
+    def _take_back(self) -> None:
+        self.connection, self.status = None, "waiting"
+        if self._usable.is_set():
+            self._usable = anyio.Event()
 
     async def _watch(self, connection: Connection) -> None:
         """Ask an idle server for signs of life; one that has fallen silent is started again.
@@ -251,8 +257,9 @@ class Keeper:
             await self.settled.wait()
         # One that was never ready gives no reason to hope; one that was is likely to be back soon.
         with anyio.move_on_after(RETURN_SECONDS):
-            while self.connection is None and self._is_coming_back():
-                await self._usable.wait()
+            while not ((connection := self.connection) and connection.usable) and self._is_coming_back():
+                # What is no longer usable is about to be taken back.
+                await (connection.lost if connection else self._usable).wait()
         if self.connection is None:
             raise self._refusal()
         return self.connection

@@ -150,6 +150,7 @@ class Pool:
             ServerUnavailable: unknown, down, or failing again and again.
         """
         keeper = self._keeper(server)
+        patient_until = anyio.current_time() + keeper.config.options.start_timeout
         while True:
             try:
                 connection = await keeper.connected()
@@ -157,7 +158,7 @@ class Pool:
             except ServerUnavailable:
                 # Where the config changed while this waited, another keeper has the name now.
                 before, keeper = keeper, self._keeper(server)
-                if keeper is before:
+                if keeper is before or anyio.current_time() > patient_until:
                     raise
         with keeper.counted():
             yield connection

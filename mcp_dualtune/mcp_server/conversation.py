@@ -220,7 +220,8 @@ class _ParkedConversation(Conversation):
 
     def leave(self) -> None:
         """Stop the work, if it still runs, and listen to it no more."""
-        self.scope.cancel()
+        if self.outcome is None:
+            self.scope.cancel()
         self.events.close()
         self._events_in.close()
         for opened in self._open:

@@ -40,7 +40,7 @@ class Comparison:
         }
 
     def table(self) -> str:
-        """A table in Markdown, and a line that counts."""
+        """A table in Markdown, and a list that counts."""
         rows = [["scenario", *self.ways]]
         for name in self.scenarios:
             shown = name if self.counts(name) else f"{name} (not scored)"
@@ -59,5 +59,5 @@ class Comparison:
             checks = sum(outcome.passed + len(outcome.problems) for outcome in counted)
             passed = sum(outcome.passed for outcome in counted)
             good = sum(outcome.good for outcome in counted)
-            said.append(f"{way}: {good} of {len(counted)} scored scenarios, {passed} of {checks} checks")
-        return "; ".join(said) + "."
+            said.append(f"- {way}: {good} of {len(counted)} scored scenarios, {passed} of {checks} checks.")
+        return "\n".join(said)

@@ -53,9 +53,10 @@ def test_a_scenario_is_lost_when_it_passes_directly_and_not_through_the_gateway(
     scored = frozenset({"kept", "lost", "missing"})
     comparison = Comparison("Server", {"direct": direct, "gateway": gateway}, scored)
     assert comparison.lost() == {"lost": ("check: is wrong",), "missing": ("not run",)}
-    assert comparison.count() == (
-        "direct: 3 of 3 scored scenarios, 6 of 6 checks; gateway: 1 of 2 scored scenarios, 3 of 4 checks."
-    )
+    assert comparison.count().splitlines() == [
+        "- direct: 3 of 3 scored scenarios, 6 of 6 checks.",
+        "- gateway: 1 of 2 scored scenarios, 3 of 4 checks.",
+    ]
     assert Comparison("Server", {"direct": direct, "gateway": gateway}, frozenset({"kept"})).lost() == {}
     assert comparison.table().splitlines()[2:6] == [
         "| scenario                | direct      | gateway     |",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import anyio
 
 from mcp_dualtune.config import ServerConfig, ServerOptions
 from mcp_dualtune.downstream.connection import Connection
+from mcp_dualtune.downstream.pool import Pool, ServerState
 
 SERVERS = Path(__file__).parents[2] / "examples" / "servers"
 
@@ -43,3 +44,39 @@ async def connected(config: ServerConfig) -> AsyncIterator[Connection]:
             await connection.ready.wait()
             yield connection
         connection.stop()
+
+
+def chaotic(folder: Path, name: str = "chaotic", *, env: str = "", call: float = 60) -> ServerConfig:
+    """The server whose calls say how they go wrong; another `env` makes it another server to the pool."""
+    args = ("-I", "-S", str(SERVERS / "chaotic.py"), str(folder))
+    options = ServerOptions(start_timeout=60, call_timeout=call)
+    return ServerConfig(name, "stdio", command=sys.executable, args=args, env={"CHAOS": env}, options=options)
+
+
+async def begun(folder: Path, text: str) -> None:
+    """Wait until a call with this text runs in a chaotic server."""
+    ledger = folder / "ledger"
+    with anyio.fail_after(60):
+        while not (ledger.exists() and text in ledger.read_text(encoding="utf-8")):  # noqa: ASYNC110 - another process
+            await anyio.sleep(0.01)
+
+
+class Watcher:
+    """Collects change notices and lets a test wait for a state that they announce."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.changed = anyio.Event()
+
+    def __call__(self, name: str) -> None:
+        self.names.append(name)
+        self.changed.set()
+
+    async def until(self, pool: Pool, name: str, wanted: Callable[[ServerState], bool]) -> ServerState:
+        with anyio.fail_after(90):
+            while True:
+                self.changed = anyio.Event()
+                state = pool.state(name)
+                if wanted(state):
+                    return state
+                await self.changed.wait()

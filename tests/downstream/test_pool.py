@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -12,32 +11,11 @@ import pytest
 
 from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.downstream import keeper as keeper_module
-from mcp_dualtune.downstream.pool import Pool, ServerState
+from mcp_dualtune.downstream.pool import Pool
 from mcp_dualtune.errors import ServerTimeout, ServerUnavailable
-from tests.downstream.servers import notes, unruly
+from tests.downstream.servers import Watcher, notes, unruly
 
 pytestmark = pytest.mark.anyio
-
-
-class Watcher:
-    """Collects change notices and lets a test wait for a state that they announce."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.changed = anyio.Event()
-
-    def __call__(self, name: str) -> None:
-        self.names.append(name)
-        self.changed.set()
-
-    async def until(self, pool: Pool, name: str, wanted: Callable[[ServerState], bool]) -> ServerState:
-        with anyio.fail_after(90):
-            while True:
-                self.changed = anyio.Event()
-                state = next(state for state in pool.states() if state.name == name)
-                if wanted(state):
-                    return state
-                await self.changed.wait()
 
 
 async def test_bad_servers_cost_only_themselves(tmp_path: Path) -> None:

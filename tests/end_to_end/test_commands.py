@@ -170,7 +170,23 @@ def test_servers_tells_the_good_from_the_bad(config: Path, tmp_path: Path, capsy
     assert main(["servers", "--config", str(both), "--json"]) == exits.DOWNSTREAM
     good, bad = json.loads(capsys.readouterr().out)["servers"]
     assert (good["status"], good["tools"], good["error"]) == ("ready", 6, None)
+    assert (good["protocol"], good["transport"], good["restarts"], good["circuit"]) == (
+        "2025-11-25",
+        "stdio",
+        0,
+        "closed",
+    )
+    assert good["pid"] > 0 and good["handshake_ms"] > 0
     assert bad["tools"] == 0 and "status 3" in bad["error"]
+    assert bad["retry_seconds"] > 0
+
+
+def test_servers_shows_people_how_each_one_is(tmp_path: Path, capsys: Captured) -> None:
+    config = write(tmp_path, {"good": [str(UNRULY)], "bad": [str(UNRULY), "dead"]})
+    assert main(["servers", "--config", str(config)]) == exits.DOWNSTREAM
+    good, bad = capsys.readouterr().out.splitlines()
+    assert good.split("\t")[:4] == ["good", "ready", "stdio", "2025-11-25"]
+    assert "next try in" in bad and "no licence found" in bad
 
 
 def test_doctor_is_content_with_a_sound_installation(
