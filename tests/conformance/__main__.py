@@ -1,6 +1,7 @@
 """`python -m tests.conformance`: the official suite against the fixture server, directly and through the gateway.
 
-Prints one table per release and revision, and ends with 1 when something passes directly but not through the gateway.
+Prints one table per release and revision, and ends with 1 when a scored scenario passes directly but not through the
+gateway.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("leg", nargs="?", choices=["server", "client", "all"], default="all")
     parser.add_argument("--behind", choices=["stdio", "http"], default="stdio", help="the fixture server's transport")
-    parser.add_argument("--crossed", action="store_true", help="also with a server of the other protocol era behind")
+    parser.add_argument(
+        "--crossed", action="store_true", help="show also what a server of the other protocol era behind does"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the suite's own results")
     options = parser.parse_args()
     try:

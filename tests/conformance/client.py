@@ -34,10 +34,10 @@ Mode = Literal["legacy", "auto"]
 Way = Literal["SDK", "gateway"]
 
 
-async def fill_in(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+async def fill_in(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
     """Accept every question with the defaults of its form, and something of the right type where there is none."""
     schema = params.requested_schema if isinstance(params, types.ElicitRequestFormParams) else {}
-    return types.ElicitResult(action="accept", content=sample(cast(dict[str, Any], schema)))
+    return types.ElicitResult(action="accept", content=sample(schema))
 
 
 def sample(schema: Mapping[str, Any]) -> dict[str, Any]:

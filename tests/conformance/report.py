@@ -12,7 +12,7 @@ NOT_RUN = Outcome(0, ("not run",))
 
 @dataclass(frozen=True)
 class Comparison:
-    """One run of a suite in several ways; the first way is what the others are measured against."""
+    """One run of a suite in several ways: the second is measured against the first, further ones are only shown."""
 
     title: str
     ways: Mapping[str, Mapping[str, Outcome]]
@@ -31,17 +31,16 @@ class Comparison:
         return self.scored is None or scenario in self.scored
 
     def lost(self) -> dict[str, tuple[str, ...]]:
-        """What passes the first way and not another, with the problems."""
-        reference, *others = self.ways.values()
+        """The scored scenarios that pass the first way and not the second, with the problems."""
+        reference, judged, *_ = self.ways.values()
         return {
-            name: other.get(name, NOT_RUN).problems
-            for other in others
+            name: judged.get(name, NOT_RUN).problems
             for name, outcome in reference.items()
-            if outcome.good and not other.get(name, NOT_RUN).good
+            if self.counts(name) and outcome.good and not judged.get(name, NOT_RUN).good
         }
 
     def table(self) -> str:
-        """A table in Markdown, and a line that counts."""
+        """A table in Markdown, and a list that counts."""
         rows = [["scenario", *self.ways]]
         for name in self.scenarios:
             shown = name if self.counts(name) else f"{name} (not scored)"
@@ -60,5 +59,5 @@ class Comparison:
             checks = sum(outcome.passed + len(outcome.problems) for outcome in counted)
             passed = sum(outcome.passed for outcome in counted)
             good = sum(outcome.good for outcome in counted)
-            said.append(f"{way}: {good} of {len(counted)} scored scenarios, {passed} of {checks} checks")
-        return "; ".join(said) + "."
+            said.append(f"- {way}: {good} of {len(counted)} scored scenarios, {passed} of {checks} checks.")
+        return "\n".join(said)

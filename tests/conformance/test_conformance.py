@@ -50,11 +50,14 @@ def test_a_scenario_is_lost_when_it_passes_directly_and_not_through_the_gateway(
     good, bad = Outcome(2, ()), Outcome(1, ("check: is wrong",))
     direct = {"kept": good, "lost": good, "missing": good, "impossible": bad}
     gateway = {"kept": good, "lost": bad, "impossible": bad}
-    comparison = Comparison("Server", {"direct": direct, "gateway": gateway}, frozenset({"kept", "lost"}))
+    scored = frozenset({"kept", "lost", "missing"})
+    comparison = Comparison("Server", {"direct": direct, "gateway": gateway}, scored)
     assert comparison.lost() == {"lost": ("check: is wrong",), "missing": ("not run",)}
-    assert comparison.count() == (
-        "direct: 2 of 2 scored scenarios, 4 of 4 checks; gateway: 1 of 2 scored scenarios, 3 of 4 checks."
-    )
+    assert comparison.count().splitlines() == [
+        "- direct: 3 of 3 scored scenarios, 6 of 6 checks.",
+        "- gateway: 1 of 2 scored scenarios, 3 of 4 checks.",
+    ]
+    assert Comparison("Server", {"direct": direct, "gateway": gateway}, frozenset({"kept"})).lost() == {}
     assert comparison.table().splitlines()[2:6] == [
         "| scenario                | direct      | gateway     |",
         "| ----------------------- | ----------- | ----------- |",
