@@ -6,17 +6,21 @@ tool while a causal language model fills in the arguments. It decides nothing.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import resources, util
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from mcp_dualtune.adapter_registry.listing import Seated
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.errors import ModelLoadError
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting.reading import ReadingTemplate
+from mcp_dualtune.types import Stage
 
 if TYPE_CHECKING:
     from mcp_dualtune.engine.encoder import EncoderEngine
@@ -68,16 +72,59 @@ def load_pipeline(settings: Settings) -> Pipeline:
     # What 8 bits cost is measured for our own models only.
     precision = "bf16" if model.precision == "auto" and model.path is not None else model.precision
     engine = HFEngine(load_model(model_folder(model), precision, model.device, model.threads))
-    folders = (*model.adapters, model_folder(model))
-    filling = Seat.of(engine, AdapterStore(folders, engine.digest, (ENCODER_DIGEST,)))
-    if model.choosing == "model" or (model.choosing == "auto" and model.path is not None):
+    shelves = shelves_of(model, engine.digest)
+    filling = Seat.of(engine, shelves[0].store())
+    if len(shelves) == 1:
         return Pipeline(filling, thresholds=settings.thresholds)
     encoder = _load_encoder(model)
-    # The encoder's adapters come with the embedded model, whichever model fills in.
-    adapters = AdapterStore((*model.adapters, embedded_model()), encoder.digest, (engine.digest,))
+    adapters = shelves[1].store()
     # A larger model of the user's own reads better than the encoder does.
     reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters) if model.path is None else None
     return Pipeline(filling, Seat.of(encoder, adapters), settings.thresholds, reader)
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Where one base model finds its adapters, and the stages in which it asks for them."""
+
+    base: str
+    folders: tuple[Path, ...]
+    others: tuple[str, ...]
+    user: Path | None
+    stages: tuple[Stage, ...]
+
+    def store(self) -> AdapterStore:
+        """Scan the folders.
+
+        Raises:
+            AdapterError: an adapter folder of the config does not exist.
+        """
+        return AdapterStore(self.folders, self.base, self.others, self.user)
+
+
+def shelves_of(model: ModelSettings, digest: str) -> tuple[Shelf, ...]:
+    """The shelf of the model that writes, whose digest is given, and that of the encoder where it chooses."""
+    own = (*model.adapters, *((model.user_adapters,) if model.user_adapters else ()))
+    folders = (*own, model_folder(model))
+    if model.choosing == "model" or (model.choosing == "auto" and model.path is not None):
+        return (Shelf(digest, folders, (ENCODER_DIGEST,), model.user_adapters, get_args(Stage)),)
+    stages: tuple[Stage, ...] = get_args(Stage) if model.path is None else ("route", "select")
+    return (
+        Shelf(digest, folders, (ENCODER_DIGEST,), model.user_adapters, ("arguments",)),
+        # The encoder's adapters come with the embedded model, whichever model fills in.
+        Shelf(ENCODER_DIGEST, (*own, embedded_model()), (digest,), model.user_adapters, stages),
+    )
+
+
+def seated_adapters(model: ModelSettings) -> tuple[Seated, ...]:
+    """The adapters of the configured models, without loading these.
+
+    Raises:
+        ModelLoadError: there is no model in the configured folder.
+        AdapterError: an adapter folder of the config does not exist.
+    """
+    shelves = shelves_of(model, model_digest(model_folder(model)))
+    return tuple(Seated(shelf.store(), shelf.stages) for shelf in shelves)
 
 
 def _load_encoder(model: ModelSettings) -> EncoderEngine:

@@ -190,7 +190,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class AdapterRef:
-    """An adapter on disk that may speak for a stage; equal only if its weights are equal."""
+    """An adapter on disk that may speak for a stage; equal only if its weights and their scaling are equal."""
 
     name: str
     """`route`, `select/git`, `arguments/filesystem/move_file`, ..."""
@@ -199,6 +199,8 @@ class AdapterRef:
     """sha256 hex of the weights file: a retrained adapter of the same name is another adapter."""
     temperature: float = 1.0
     """Divides the stage's log-probabilities so that they are calibrated (fitted on held-out data)."""
+    settings: str = ""
+    """sha256 hex of its PEFT config, which scales the weights; empty where nobody has looked."""
 
 
 def canonical(value: JSON) -> str:

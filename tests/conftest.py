@@ -13,6 +13,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def no_user_config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A developer's own config must not change what a test sees."""
+    """A developer's own config and adapters must not change what a test sees."""
     monkeypatch.delenv("DUALTUNE_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
+    monkeypatch.setenv("DUALTUNE_ADAPTERS", str(tmp_path_factory.getbasetemp() / "no-adapters"))

@@ -159,7 +159,7 @@ def loaded_by(code: str) -> set[str]:
     return set(done.stderr.split())
 
 
-COMMANDS = ["serve", "do", "plan", "tools", "servers", "evaluate", "train", "doctor"]
+COMMANDS = ["serve", "do", "plan", "tools", "servers", "evaluate", "adapters", "train", "doctor"]
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])

@@ -182,7 +182,7 @@ def _adapters(pipeline: Pipeline, gateway: Gateway) -> Iterator[Check]:
     for path, reason in {**choosing.refused, **filling.refused}.items():
         yield Check("adapters", "broken", f"refused: {path}: {reason}", "Train it again, or remove its folder.")
     for path, reason in {**choosing.retired, **filling.retired}.items():
-        yield Check("adapters", "note", f"retired: {path}: {reason}", "Train it again for the tool as it is now.")
+        yield Check("adapters", "note", f"retired: {path}: {reason}")
 
 
 async def _speed(gateway: Gateway) -> Check:

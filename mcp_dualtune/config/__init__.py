@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import platformdirs
@@ -28,6 +29,7 @@ from mcp_dualtune.config.tree import (
 from mcp_dualtune.errors import ConfigError
 
 __all__ = [
+    "ADAPTERS_VARIABLE",
     "PATH_VARIABLE",
     "Config",
     "HttpSettings",
@@ -39,17 +41,27 @@ __all__ = [
     "Settings",
     "ThresholdSettings",
     "TraceSettings",
+    "adapters_path",
     "default_path",
     "load_config",
     "read_config",
 ]
 
 PATH_VARIABLE = "DUALTUNE_CONFIG"
+ADAPTERS_VARIABLE = "DUALTUNE_ADAPTERS"
 
 
 def default_path() -> Path:
     """Where the config lies when nobody says otherwise."""
     return platformdirs.user_config_path("mcp-dualtune", appauthor=False) / "config.json"
+
+
+def adapters_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Folder of the user's own adapters: the one named by DUALTUNE_ADAPTERS, else one in the user's data directory."""
+    named = (os.environ if environ is None else environ).get(ADAPTERS_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return platformdirs.user_data_path("mcp-dualtune", appauthor=False) / "adapters"
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
@@ -61,7 +73,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     named = path or (Path(environ[PATH_VARIABLE]) if environ.get(PATH_VARIABLE) else None)
     if named is None and not default_path().exists():
-        return Config()
+        return _with_adapters(Config(), environ)
     file = (named or default_path()).expanduser()
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -69,4 +81,9 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         hint = f"Give another file with --config, or set {PATH_VARIABLE}."
         raise ConfigError(f"Cannot read the config {file}: {reason}.", hint=hint) from error
-    return read_config(text, file, environ)
+    return _with_adapters(read_config(text, file, environ), environ)
+
+
+def _with_adapters(config: Config, environ: Mapping[str, str]) -> Config:
+    model = replace(config.settings.model, user_adapters=adapters_path(environ))
+    return replace(config, settings=replace(config.settings, model=model))

@@ -58,7 +58,10 @@ class ModelSettings:
     path: Path | None = None
     """Folder of a Hugging Face causal LM; None is the embedded model."""
     adapters: tuple[Path, ...] = ()
-    """Adapter folders searched before the embedded ones."""
+    """Adapter folders searched first."""
+    user_adapters: Path | None = field(default=None, metadata={"own": False})
+    """Folder of the adapters that the user has trained or installed, searched before the embedded ones; set when the
+    config is loaded, never written in the file. It need not exist."""
     choosing: Literal["auto", "encoder", "model"] = "auto"
     """Who chooses server and tool: the public encoder under our adapters, or the model itself. `auto` takes the encoder
     for the embedded model, and the model itself where `path` names one."""

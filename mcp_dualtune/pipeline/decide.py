@@ -15,6 +15,7 @@ from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.base import Engine
+from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.pipeline.arguments import Filled, fill
 from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
 from mcp_dualtune.pipeline.reading import Reader
@@ -66,10 +67,26 @@ class Pipeline:
         """
         started = perf_counter()
         offered = catalog.restrict(request.servers) if request.servers is not None else catalog
-        stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
-        run = _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
-        decision = run.decide()
+        self.refresh()
+        try:
+            decision = self._run(request, offered, cancel).decide()
+        except AdapterError:
+            # It may have been replaced or removed between the look and the loading; if so, what is there now counts.
+            if not self.refresh():
+                raise
+            decision = self._run(request, offered, cancel).decide()
         return replace(decision, ms=(perf_counter() - started) * 1000)
+
+    def refresh(self) -> bool:
+        """Take notice of adapters that came, went or changed since the last decision; says whether any did."""
+        readers = (self.reader.adapters,) if self.reader else ()
+        stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, *readers))
+        changed = [store.refresh() for store in stores]
+        return any(changed)
+
+    def _run(self, request: Request, offered: Catalog, cancel: Event) -> _Run:
+        stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
+        return _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
 
     def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
         """The servers as the model may see them; cleaned once for each version of a server."""
