@@ -105,9 +105,12 @@ def list_adapters(
                 origin = _origin(path, store, model_folders)
                 refused[path] = Listed(path, origin, "refused", refusal.reason, _readable(path))
     found = {**refused, **used}.values()
-    return tuple(
-        sorted(found, key=lambda one: (one.name, one.manifest.base_digest if one.manifest else "", one.folder))
-    )
+    return tuple(sorted(found, key=_order))
+
+
+def _order(one: Listed) -> tuple[str, str, bool, Path]:
+    """By name and base model, the one in use first."""
+    return one.name, one.manifest.base_digest if one.manifest else "", one.state != "in use", one.folder
 
 
 def _state(seat: Seated, stored: StoredAdapter, live: Live, configured: Collection[str]) -> tuple[State, str]:
