@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -201,6 +202,12 @@ class AdapterRef:
     """Divides the stage's log-probabilities so that they are calibrated (fitted on held-out data)."""
     settings: str = ""
     """sha256 hex of its PEFT config, which scales the weights; empty where nobody has looked."""
+
+    @property
+    def served_name(self) -> str:
+        """What it is called on a model server: another name for other weights, which such servers take for granted."""
+        words = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
+        return f"{words}-{hashlib.sha256(f'{self.digest}:{self.settings}'.encode()).hexdigest()[:12]}"
 
 
 def canonical(value: JSON) -> str:

@@ -124,9 +124,12 @@ def _model(config: Config, checks: list[Check]) -> Pipeline | None:
     try:
         pipeline = load_pipeline(config.settings)
         seconds = perf_counter() - started
-        detail = f"{model_folder(config.settings.model)}, digest {pipeline.filling.engine.digest[:12]}"
+        served = {stage: remote.url for remote in config.settings.model.remote for stage in remote.stages}
+        writing = served.get("arguments") or model_folder(config.settings.model)
+        detail = f"{writing}, digest {pipeline.filling.engine.digest[:12]}"
         if pipeline.choosing is not pipeline.filling:
-            detail += f"; choosing: {encoder_folder()}, digest {pipeline.choosing.engine.digest[:12]}"
+            choosing = served.get("select") or encoder_folder()
+            detail += f"; choosing: {choosing}, digest {pipeline.choosing.engine.digest[:12]}"
         checks.append(Check("model", "ok", f"{detail}; loaded in {seconds:.1f} s"))
     except DualTuneError as error:
         checks.append(_broken("model", error))

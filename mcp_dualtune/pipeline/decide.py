@@ -35,14 +35,17 @@ class Pipeline:
         choosing: Seat | None = None,
         thresholds: ThresholdSettings | None = None,
         reader: Reader | None = None,
+        routing: Seat | None = None,
     ) -> None:
         """`filling` writes the arguments; `choosing` ranks servers and tools, and is the same model when left out.
 
-        The `reader` is asked for arguments first, `filling` for what it left open.
+        The `reader` is asked for arguments first, `filling` for what it left open. `routing` ranks the servers instead
+        of `choosing`.
         """
         self.filling, self.choosing, self.reader = filling, choosing or filling, reader
+        self.routing = routing or self.choosing
         self._thresholds = thresholds or ThresholdSettings()
-        tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer)
+        tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer, self.routing.engine.tokenizer)
         self._special = tuple({token for tokenizer in tokenizers for token in tokenizer.all_special_tokens})
         self._clean: dict[str, tuple[ServerSpec, ServerSpec]] = {}
 
@@ -80,12 +83,12 @@ class Pipeline:
     def refresh(self) -> bool:
         """Take notice of adapters that came, went or changed since the last decision; says whether any did."""
         readers = (self.reader.adapters,) if self.reader else ()
-        stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, *readers))
+        stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, self.routing.adapters, *readers))
         changed = [store.refresh() for store in stores]
         return any(changed)
 
     def _run(self, request: Request, offered: Catalog, cancel: Event) -> _Run:
-        stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
+        stages = Parts(self.routing, cancel), Parts(self.choosing, cancel), Parts(self.filling, cancel)
         return _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
 
     def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
@@ -104,6 +107,7 @@ class _Run:
 
     def __init__(
         self,
+        routing: Parts,
         choosing: Parts,
         filling: Parts,
         request: Request,
@@ -112,14 +116,14 @@ class _Run:
         shown: Mapping[str, ServerSpec],
         reader: Reader | None,
     ) -> None:
-        self.choosing, self.filling, self.request = choosing, filling, request
+        self.routing, self.choosing, self.filling, self.request = routing, choosing, filling, request
         self.catalog, self.thresholds, self.shown, self.reader = catalog, thresholds, shown, reader
         self.records: list[StageRecord] = []
 
     def decide(self) -> Decision:
         if not self.shown:
             return self._end("none", 1.0)
-        routed = route(self.choosing, self.request, tuple(self.shown.values()))
+        routed = route(self.routing, self.request, tuple(self.shown.values()))
         self.records.append(routed.record)
         servers = dict(routed.options)
         if routed.record.choice == NONE:

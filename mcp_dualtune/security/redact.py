@@ -73,7 +73,7 @@ class Redactor:
 
 def declared_secrets(config: Config) -> list[str]:
     """Values of the config that must never stand in a trace: headers, the HTTP token, variables named like secrets."""
-    secrets = [config.settings.http.token or ""]
+    secrets = [config.settings.http.token or "", *(remote.key or "" for remote in config.settings.model.remote)]
     for server in config.servers:
         secrets += server.headers.values()
         secrets += [value for name, value in server.env.items() if is_secret_name(name)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, load_config, read_config
+from mcp_dualtune.config import Config, ServerConfig, Settings, adapters_path, default_path, load_config, read_config
 from mcp_dualtune.errors import ConfigError
 
 FILE = Path("/somewhere/config.json")
@@ -186,7 +186,8 @@ def test_the_argument_wins_over_the_variable_and_that_over_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_dualtune.config.default_path", lambda: tmp_path / "default.json")
-    assert load_config(environ={}) == Config()
+    found = load_config(environ={})
+    assert found.servers == () and found.path is None
     for name in ("default", "variable", "argument"):
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"mcpServers": {name: {"command": "x"}}}), encoding="utf-8-sig"
@@ -209,3 +210,15 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 def test_the_default_place_is_a_users_own() -> None:
     assert default_path().parts[-2:] == ("mcp-dualtune", "config.json")
+
+
+def test_the_users_adapters_lie_where_the_environment_says_else_in_the_data_directory(tmp_path: Path) -> None:
+    assert load_config(environ={}).settings.model.user_adapters == adapters_path({})
+    assert adapters_path({}).parts[-2:] == ("mcp-dualtune", "adapters")
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    named = load_config(file, {"DUALTUNE_ADAPTERS": str(tmp_path / "mine")})
+    assert named.settings.model.user_adapters == tmp_path / "mine"
+    file.write_text('{"dualtune": {"model": {"user_adapters": "x"}}}')
+    with pytest.raises(ConfigError, match="user_adapters: unknown key"):
+        load_config(file, {})
