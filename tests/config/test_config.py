@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.config import Config, ServerConfig, Settings, adapters_path, default_path, load_config, read_config
+from mcp_dualtune.config import (
+    Config,
+    RemoteSettings,
+    ServerConfig,
+    Settings,
+    adapters_path,
+    default_path,
+    load_config,
+    read_config,
+)
 from mcp_dualtune.errors import ConfigError
 
 FILE = Path("/somewhere/config.json")
@@ -222,3 +231,37 @@ def test_the_users_adapters_lie_where_the_environment_says_else_in_the_data_dire
     file.write_text('{"dualtune": {"model": {"user_adapters": "x"}}}')
     with pytest.raises(ConfigError, match="user_adapters: unknown key"):
         load_config(file, {})
+
+
+def remote(tmp_path: Path, block: Any, environ: dict[str, str] | None = None) -> tuple[RemoteSettings, ...]:
+    text = json.dumps({"dualtune": {"model": {"remote": block}}})
+    return read_config(text, tmp_path / "config.json", environ or {}).settings.model.remote
+
+
+def test_a_model_server_may_stand_alone_or_in_a_list(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:8000/v1"
+    (alone,) = remote(tmp_path, {"url": url, "model": "m", "tokenizer": "tok", "key_env": "KEY"}, {"KEY": "s3cret"})
+    assert alone == RemoteSettings(url, "m", tmp_path / "tok", key_env="KEY", key="s3cret")
+    assert alone.stages == ("route", "select", "arguments") and "s3cret" not in repr(alone)
+    two = remote(tmp_path, [{"url": url, "stages": ["route", "select"]}, {"url": url, "stages": ["arguments"]}])
+    assert [one.stages for one in two] == [("route", "select"), ("arguments",)]
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ({"url": "127.0.0.1:8000"}, "not the address of a model server"),
+        ({"url": "http://user:secret@host/v1"}, "not the address of a model server"),
+        ({"url": "http://host/v1", "key_env": "NOWHERE"}, "NOWHERE is not set"),
+        ({"url": "http://host/v1", "key": "s3cret"}, "unknown key"),
+        ({"url": "http://host/v1", "stages": ["routes"]}, "is not a choice"),
+        ({"url": "http://host/v1", "seconds": 0}, "too small"),
+        ({"model": "m"}, 'the key "url" is missing'),
+        ([{"url": "http://a/v1"}, {"url": "http://b/v1", "stages": ["select"]}], "two servers sit in the select stage"),
+        ("http://host/v1", "expected a list"),
+    ],
+)
+def test_a_wrong_model_server_is_told_with_its_place(tmp_path: Path, block: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        remote(tmp_path, block)
+    assert "dualtune.model.remote" in str(caught.value) and "secret" not in str(caught.value).replace("user:secret", "")
