@@ -61,6 +61,12 @@ def model_folder(model: ModelSettings) -> Path:
     return model.path or embedded_model()
 
 
+def writer_of(model: ModelSettings) -> str:
+    """Which model fills in the arguments, for people: its folder, or its server."""
+    served = {stage: f"{remote.model} at {remote.url}".strip() for remote in model.remote for stage in remote.stages}
+    return served.get("arguments") or str(model_folder(model))
+
+
 def load_pipeline(settings: Settings) -> Pipeline:
     """Load the configured models and find their adapters; blocks for as long as that takes.
 
@@ -71,16 +77,14 @@ def load_pipeline(settings: Settings) -> Pipeline:
     """
     model = settings.model
     shelves = iter(shelves_of(model))
-    remote = {
-        stage: seat
-        for one in model.remote
-        for seat in [_remote_seat(one, model, next(shelves))]
-        for stage in one.stages
-    }
+    remote: dict[Stage, Seat] = {}
+    for one in model.remote:
+        remote |= dict.fromkeys(one.stages, _remote_seat(one, model, next(shelves)))
     writes, encodes = _local_models(model)
-    seat = _decoder_seat(model, next(shelves)) if writes else None
+    local: dict[Stage, Seat] = {}
     reader = None
-    local: dict[Stage, Seat | None] = {"route": seat, "select": seat, "arguments": seat}
+    if writes:
+        local = dict.fromkeys(get_args(Stage), _decoder_seat(model, next(shelves)))
     if encodes:
         encoder, adapters = _load_encoder(model), next(shelves).store()
         local["route"] = local["select"] = Seat.of(encoder, adapters)
@@ -88,9 +92,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
         if model.path is None and "arguments" not in remote:
             reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters)
     seats = {**local, **remote}
-    filling, choosing, routing = seats["arguments"], seats["select"], seats["route"]
-    assert filling is not None
-    return Pipeline(filling, choosing, settings.thresholds, reader, routing)
+    return Pipeline(seats["arguments"], seats["select"], settings.thresholds, reader, seats["route"])
 
 
 def _local_models(model: ModelSettings) -> tuple[bool, bool]:

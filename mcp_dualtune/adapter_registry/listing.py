@@ -43,6 +43,8 @@ class Listed:
     """None where it cannot be read."""
     digest: str | None = None
     """sha256 hex of the weights; None for a refused adapter."""
+    served_as: str | None = None
+    """What a model server calls it."""
 
     @property
     def name(self) -> str:
@@ -74,6 +76,7 @@ class Listed:
             "reason": self.reason,
             "origin": self.origin,
             "digest": self.digest,
+            "served_as": self.served_as,
             "folder": str(self.folder),
         }
 
@@ -96,9 +99,8 @@ def list_adapters(
         for stored in store.adapters:
             path, manifest = stored.ref.path, stored.manifest
             state, reason = _state(seat, stored, live, configured)
-            used[path] = Listed(
-                path, _origin(path, store, model_folders), state, reason, manifest, stored.ref.digest
-            )  # fmt: skip
+            origin, ref = _origin(path, store, model_folders), stored.ref
+            used[path] = Listed(path, origin, state, reason, manifest, ref.digest, ref.served_name)
         for path, refusal in store.refusals.items():
             # A fault counts more than belonging to a neighbour.
             if path not in refused or not refusal.elsewhere:

@@ -118,16 +118,15 @@ def _node() -> Check:
 
 def _model(config: Config, checks: list[Check]) -> Pipeline | None:
     from mcp_dualtune.errors import DualTuneError
-    from mcp_dualtune.models import encoder_folder, load_pipeline, model_folder
+    from mcp_dualtune.models import encoder_folder, load_pipeline, writer_of
 
     started = perf_counter()
     try:
         pipeline = load_pipeline(config.settings)
         seconds = perf_counter() - started
-        served = {stage: remote.url for remote in config.settings.model.remote for stage in remote.stages}
-        writing = served.get("arguments") or model_folder(config.settings.model)
-        detail = f"{writing}, digest {pipeline.filling.engine.digest[:12]}"
+        detail = f"{writer_of(config.settings.model)}, digest {pipeline.filling.engine.digest[:12]}"
         if pipeline.choosing is not pipeline.filling:
+            served = {stage: remote.url for remote in config.settings.model.remote for stage in remote.stages}
             choosing = served.get("select") or encoder_folder()
             detail += f"; choosing: {choosing}, digest {pipeline.choosing.engine.digest[:12]}"
         checks.append(Check("model", "ok", f"{detail}; loaded in {seconds:.1f} s"))

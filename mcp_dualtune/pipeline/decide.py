@@ -25,6 +25,9 @@ from mcp_dualtune.pipeline.stages import Choice, Parts, Seat
 from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord, ToolCall
 
+CHANGES = 4
+"""How often the adapters may change under one decision before it is given up."""
+
 
 class Pipeline:
     """Decides requests with the models that sit in its stages. Not thread-safe: it runs where its engines run."""
@@ -71,13 +74,14 @@ class Pipeline:
         started = perf_counter()
         offered = catalog.restrict(request.servers) if request.servers is not None else catalog
         self.refresh()
-        try:
-            decision = self._run(request, offered, cancel).decide()
-        except AdapterError:
-            # It may have been replaced or removed between the look and the loading; if so, what is there now counts.
-            if not self.refresh():
-                raise
-            decision = self._run(request, offered, cancel).decide()
+        for left in reversed(range(CHANGES)):
+            try:
+                decision = self._run(request, offered, cancel).decide()
+                break
+            except AdapterError:
+                # It may have been replaced or removed between the look and the loading; what is there now counts then.
+                if not left or not self.refresh():
+                    raise
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
     def refresh(self) -> bool:
