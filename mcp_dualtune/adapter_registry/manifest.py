@@ -19,6 +19,8 @@ from mcp_dualtune.types import Stage
 FILE_NAME = "manifest.json"
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+PARTS = (FILE_NAME, CONFIG, WEIGHTS)
+"""All that an adapter is."""
 
 
 @dataclass(frozen=True)

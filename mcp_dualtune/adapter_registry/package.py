@@ -21,14 +21,12 @@ from typing import IO
 
 from safetensors import SafetensorError, safe_open
 
-from mcp_dualtune.adapter_registry.manifest import CONFIG, FILE_NAME, WEIGHTS, Manifest, file_digest, load_manifest
+from mcp_dualtune.adapter_registry.manifest import CONFIG, PARTS, WEIGHTS, Manifest, file_digest, load_manifest
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.types import canonical
 
 RECORD = "package.json"
 FORMAT, VERSION = "mcp-dualtune adapter", 1
-PARTS = (FILE_NAME, CONFIG, WEIGHTS)
-"""All that an adapter is; anything else in a package is refused."""
 TEXT_LIMIT, WEIGHTS_LIMIT = 2**20, 2 * 2**30
 """Bytes of one text file and of the weights: several times what rank 64 on all layers of a 7B model needs."""
 CHUNK = 2**20

@@ -13,14 +13,24 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcp_dualtune.adapter_registry.manifest import CONFIG, FILE_NAME, WEIGHTS, Manifest, file_digest, load_manifest
+from mcp_dualtune.adapter_registry.manifest import (
+    CONFIG,
+    FILE_NAME,
+    PARTS,
+    WEIGHTS,
+    Manifest,
+    file_digest,
+    load_manifest,
+)
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.types import AdapterRef, Stage
 
 logger = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[int, int, int] | None, ...]
-"""Of an adapter's three files: when each was changed, its size and its place on the disk; None for a missing one."""
+FileStamp = tuple[int, int, int, int]
+"""When a file or folder was changed, its size, its place on the disk, and how many links (inner folders) it has."""
+Stamp = tuple[FileStamp | None, ...]
+"""Of an adapter's three files; None for a missing one."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class AdapterStore:
         self.user = user
         self._folders = tuple(folders)
         self._others = others
+        self._watched: dict[str, FileStamp | None] = {}
         self._seen: dict[str, Stamp] = {}
         self._known: dict[Path, tuple[Stamp, StoredAdapter | Refusal]] = {}
         self.retired: dict[Path, str] = {}
@@ -84,11 +95,14 @@ class AdapterStore:
         """All adapter folders that are not used, those of other base models too."""
         return {path: found for path, (_, found) in self._known.items() if isinstance(found, Refusal)}
 
-    def refresh(self) -> bool:
+    def refresh(self, *, closely: bool = False) -> bool:
         """Look whether the folders have changed, and if so, scan what is new; says whether anything had changed.
 
-        A look costs a few system calls for each adapter: cheap enough for every request.
+        A look costs one system call for each file and folder that is known: cheap enough for every request. It can miss
+        what changes twice within a tick of the file system's clock; to look `closely` reads the folders anew.
         """
+        if not closely and self._watched and all(_stamp(path) == stamp for path, stamp in self._watched.items()):
+            return False
         seen = self._look()
         if seen == self._seen:
             return False
@@ -130,11 +144,16 @@ class AdapterStore:
     def _look(self) -> dict[str, Stamp]:
         """Every adapter folder as it is now, in look-up order; hidden folders hold what is not in use."""
         found: dict[str, Stamp] = {}
+        # Stamps are taken before anything is read: what changes meanwhile shows at the next look.
+        self._watched = {str(folder): _stamp(str(folder)) for folder in self._folders}
         for folder in self._folders:
             for place, inner, files in os.walk(folder, topdown=True):
                 inner[:] = sorted(name for name in inner if not name.startswith("."))
+                self._watched |= {path: _stamp(path) for path in (f"{place}{os.sep}{name}" for name in inner)}
                 if FILE_NAME in files and place not in found:
-                    found[place] = tuple(_stamp(f"{place}{os.sep}{name}") for name in (FILE_NAME, CONFIG, WEIGHTS))
+                    stamps = {path: _stamp(path) for path in (f"{place}{os.sep}{name}" for name in PARTS)}
+                    self._watched |= stamps
+                    found[place] = tuple(stamps.values())
         return found
 
     def _take(self, folder: Path) -> StoredAdapter | Refusal:
@@ -201,10 +220,10 @@ def retrain(manifest: Manifest) -> str:
     return f"Train it again: `dualtune train {shlex.quote(manifest.server or '')}`."
 
 
-def _stamp(path: str) -> tuple[int, int, int] | None:
+def _stamp(path: str) -> FileStamp | None:
     try:
         # Looked at for every request: making a Path of each first would double the cost.
         found = os.stat(path)  # noqa: PTH116
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_nlink

@@ -10,7 +10,8 @@ import ipaddress
 import json
 import random
 from collections.abc import Callable
-from threading import Event
+from concurrent.futures import Future, wait
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -21,6 +22,8 @@ from mcp_dualtune.errors import Cancelled, EngineError
 ANSWER_LIMIT = 64 * 2**20
 """Bytes of one answer: log-probabilities of a long prompt are some megabytes."""
 CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+"""How often who waits for an answer looks whether it is still wanted."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 BUSY = (429, 502, 503, 504)
 """The server did nothing and says that it may later: asking again is safe."""
@@ -100,18 +103,34 @@ class Wire:
         raise AssertionError("unreachable")
 
     def _send(self, method: str, address: str, body: Any, cancel: Event | None, ends: float) -> tuple[int, bytes]:
-        """Status and whole body; a server that sends drop by drop is as slow as one that is silent."""
+        """Status and whole body, fetched by a thread of its own: who waits can be cancelled while nothing comes."""
         _check(cancel)
+        answer: Future[tuple[int, bytes]] = Future()
+        Thread(
+            target=self._fetch, args=(method, address, body, ends, answer), name="dualtune-wire", daemon=True
+        ).start()
+        while not wait([answer], LOOK_SECONDS).done:
+            _check(cancel)
+            if monotonic() > ends:
+                raise self._slow()
+        return answer.result()
+
+    def _fetch(self, method: str, address: str, body: Any, ends: float, answer: Future[tuple[int, bytes]]) -> None:
+        """Runs in the thread; ends by itself within the limits, also when nobody waits any longer."""
         content = bytearray()
-        with self._client.stream(method, address, json=body) as response:
-            for part in response.iter_bytes():
-                content += part
-                _check(cancel)
-                if monotonic() > ends:
-                    raise self._slow()
-                if len(content) > ANSWER_LIMIT:
-                    raise self.strange("more than a model has to say")
-        return response.status_code, bytes(content)
+        try:
+            with self._client.stream(method, address, json=body) as response:
+                for part in response.iter_bytes():
+                    content += part
+                    # A server that sends drop by drop is as slow as one that is silent.
+                    if monotonic() > ends:
+                        raise self._slow()
+                    if len(content) > ANSWER_LIMIT:
+                        raise self.strange("more than a model has to say")
+            answer.set_result((response.status_code, bytes(content)))
+        # Whatever went wrong belongs to the thread that waits.
+        except BaseException as error:
+            answer.set_exception(error)
 
     def _answer(self, status: int, content: bytes, path: str, text: bool) -> Any:
         if status in (401, 403):

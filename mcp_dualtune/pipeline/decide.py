@@ -80,15 +80,15 @@ class Pipeline:
                 break
             except AdapterError:
                 # It may have been replaced or removed between the look and the loading; what is there now counts then.
-                if not left or not self.refresh():
+                if not left or not self.refresh(closely=True):
                     raise
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
-    def refresh(self) -> bool:
+    def refresh(self, *, closely: bool = False) -> bool:
         """Take notice of adapters that came, went or changed since the last decision; says whether any did."""
         readers = (self.reader.adapters,) if self.reader else ()
         stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, self.routing.adapters, *readers))
-        changed = [store.refresh() for store in stores]
+        changed = [store.refresh(closely=closely) for store in stores]
         return any(changed)
 
     def _run(self, request: Request, offered: Catalog, cancel: Event) -> _Run:

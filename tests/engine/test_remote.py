@@ -238,6 +238,27 @@ def test_a_cancelled_request_asks_nothing(vllm: VllmLike, address: str, connect:
     assert vllm.seen == []
 
 
+def test_a_request_is_cancelled_while_the_server_thinks(connect: Any) -> None:
+    cancel, over = Event(), threading.Event()
+
+    def thinking(*asked: Any) -> Answer:
+        cancel.set()
+        assert over.wait(20)
+        return 200, {}
+
+    with listening(thinking) as url:
+        with pytest.raises(Cancelled):
+            connect(url).rank(RankRequest((1,), ((2,),)), cancel)
+        assert not over.is_set()
+        over.set()
+
+
+def test_an_endless_answer_is_cut_off(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_dualtune.engine.wire.ANSWER_LIMIT", 1000)
+    with listening(lambda *asked: (200, b" " * 5000)) as url, pytest.raises(EngineError, match="more than a model"):
+        connect(url).check()
+
+
 @pytest.mark.parametrize(
     ("url", "near"),
     [

@@ -339,7 +339,7 @@ class Shelf:
         self.temperature = temperature
         self.asked: list[tuple[str | None, ...]] = []
 
-    def refresh(self) -> bool:
+    def refresh(self, *, closely: bool) -> bool:
         return False
 
     def best(
