@@ -136,7 +136,7 @@ def commands(folder: Path, port: int | None) -> dict[str, list[str]]:
     else:
         found = {
             "direct": [*ECHO, "--port", str(port)],
-            "dualtune": [*ours, "--transport", "http", "--port", str(port)],
+            "dualtune": [*ours, "--transport", "http", "--no-token", "--port", str(port)],
             "fastmcp": [*fastmcp, "--transport", "http", "--port", str(port)],
             "mcp-proxy": [
                 str(bin_of["mcp-proxy"] / "mcp-proxy"), "--log-level", "ERROR", "--port", str(port), "--", *ECHO,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +208,7 @@ class Trajectory:
 
 @dataclass(frozen=True)
 class AdapterRef:
-    """An adapter on disk that may speak for a stage; equal only if its weights are equal."""
+    """An adapter on disk that may speak for a stage; equal only if its weights and their scaling are equal."""
 
     name: str
     """`route`, `select/git`, `arguments/filesystem/move_file`, ..."""
@@ -216,6 +217,14 @@ class AdapterRef:
     """sha256 hex of the weights file: a retrained adapter of the same name is another adapter."""
     temperature: float = 1.0
     """Divides the stage's log-probabilities so that they are calibrated (fitted on held-out data)."""
+    settings: str = ""
+    """sha256 hex of its PEFT config, which scales the weights; empty where nobody has looked."""
+
+    @property
+    def served_name(self) -> str:
+        """What it is called on a model server: another name for other weights, which such servers take for granted."""
+        words = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
+        return f"{words}-{hashlib.sha256(f'{self.digest}:{self.settings}'.encode()).hexdigest()[:12]}"
 
 
 def canonical(value: JSON) -> str:

@@ -13,7 +13,8 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def no_user_config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A developer's own config and state must not change what a test sees, nor a test change them."""
+    """A developer's own config, state and adapters must not change what a test sees, nor a test change them."""
     monkeypatch.delenv("DUALTUNE_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("DUALTUNE_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("DUALTUNE_ADAPTERS", str(tmp_path_factory.getbasetemp() / "no-adapters"))

@@ -162,6 +162,27 @@ def adapter_ref(folder: Path, name: str = "route", temperature: float = 1.0) -> 
     return AdapterRef(name, folder, hashlib.sha256(weights).hexdigest(), temperature)
 
 
+def small_adapter(
+    folder: Path,
+    base_digest: str,
+    stage: Stage,
+    server: str | None = None,
+    fingerprint: str | None = None,
+    *,
+    seed: int = 0,
+) -> Path:
+    """Write an adapter that is whole but fits no model: for tests that look at files only."""
+    import numpy  # noqa: PLC0415
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = numpy.random.default_rng(seed).normal(size=(4, 8)).astype("float32")
+    save_file({"base_model.model.x.lora_A.weight": weights}, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 4, "lora_alpha": 8}')
+    tiny_manifest(folder, base_digest, stage, server, fingerprint=fingerprint)
+    return folder
+
+
 def tiny_manifest(
     folder: Path,
     base_digest: str,

@@ -5,10 +5,11 @@ Owns the record and its file format. Refuses to own: weights, and the question w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -16,6 +17,10 @@ from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.types import Stage
 
 FILE_NAME = "manifest.json"
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+PARTS = (FILE_NAME, CONFIG, WEIGHTS)
+"""All that an adapter is."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,8 @@ class Manifest:
     scores: Scores = Scores()
     temperature: float = 1.0
     licence: str | None = None
+    weights_digest: str | None = None
+    """sha256 hex of the weights that this manifest was saved beside; None where it was saved before them."""
 
     @property
     def name(self) -> str:
@@ -61,12 +68,14 @@ class Manifest:
 
 
 def save_manifest(manifest: Manifest, folder: Path) -> Path:
-    """Write `manifest.json` into the adapter folder and return its path.
+    """Write `manifest.json` into the adapter folder, with the digest of the weights that lie there; return its path.
 
     Raises:
         AdapterError: the record contradicts itself.
     """
     _check(manifest, folder)
+    if (folder / WEIGHTS).is_file():
+        manifest = replace(manifest, weights_digest=file_digest(folder / WEIGHTS))
     path = folder / FILE_NAME
     path.write_text(json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
@@ -104,9 +113,23 @@ def load_manifest(folder: Path) -> Manifest:
         ),
         temperature=_field(value, "temperature", float, path) if "temperature" in value else 1.0,
         licence=_field(value, "licence", str, path, optional=True),
+        weights_digest=_field(value, "weights_digest", str, path, optional=True),
     )
     _check(manifest, folder)
     return manifest
+
+
+def file_digest(path: Path) -> str:
+    """sha256 hex of a file.
+
+    Raises:
+        AdapterError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AdapterError(f"{path} cannot be read: {error.strerror}.", hint="Check the file's permissions.") from error
 
 
 def _field(

@@ -118,15 +118,17 @@ def _node() -> Check:
 
 def _model(config: Config, checks: list[Check]) -> Pipeline | None:
     from mcp_dualtune.errors import DualTuneError
-    from mcp_dualtune.models import encoder_folder, load_pipeline, model_folder
+    from mcp_dualtune.models import encoder_folder, load_pipeline, writer_of
 
     started = perf_counter()
     try:
         pipeline = load_pipeline(config.settings)
         seconds = perf_counter() - started
-        detail = f"{model_folder(config.settings.model)}, digest {pipeline.filling.engine.digest[:12]}"
+        detail = f"{writer_of(config.settings.model)}, digest {pipeline.filling.engine.digest[:12]}"
         if pipeline.choosing is not pipeline.filling:
-            detail += f"; choosing: {encoder_folder()}, digest {pipeline.choosing.engine.digest[:12]}"
+            served = {stage: remote.url for remote in config.settings.model.remote for stage in remote.stages}
+            choosing = served.get("select") or encoder_folder()
+            detail += f"; choosing: {choosing}, digest {pipeline.choosing.engine.digest[:12]}"
         checks.append(Check("model", "ok", f"{detail}; loaded in {seconds:.1f} s"))
     except DualTuneError as error:
         checks.append(_broken("model", error))
@@ -182,7 +184,7 @@ def _adapters(pipeline: Pipeline, gateway: Gateway) -> Iterator[Check]:
     for path, reason in {**choosing.refused, **filling.refused}.items():
         yield Check("adapters", "broken", f"refused: {path}: {reason}", "Train it again, or remove its folder.")
     for path, reason in {**choosing.retired, **filling.retired}.items():
-        yield Check("adapters", "note", f"retired: {path}: {reason}", "Train it again for the tool as it is now.")
+        yield Check("adapters", "note", f"retired: {path}: {reason}")
 
 
 async def _speed(gateway: Gateway) -> Check:

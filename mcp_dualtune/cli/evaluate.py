@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.evaluation.harness import Decider, configured, run_cases, write_predictions
     from mcp_dualtune.evaluation.report import Setting, peak_megabytes, to_json
     from mcp_dualtune.evaluation.score import score
-    from mcp_dualtune.models import model_folder
+    from mcp_dualtune.models import writer_of
 
     # All that can be wrong with the files is said before the model is loaded.
     suite, catalog_file = _files(args)
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         suite=args.suite,
         catalog=catalog_file,
         cases=len(cases),
-        model=model_folder(config.settings.model),
+        model=writer_of(config.settings.model),
         model_digest=decider.pipeline.filling.engine.digest,
         adapters=decider.adapters,
         config=config.path,
@@ -101,8 +101,8 @@ def _config(args: argparse.Namespace) -> Config:
     config = load_config(args.config)
     model = config.settings.model
     if args.model is not None:
-        # Adapters of the configured model do not fit another one.
-        model = replace(model, path=args.model, adapters=())
+        # Adapters of the configured model do not fit another one, and a server has only its own.
+        model = replace(model, path=args.model, adapters=(), remote=())
     if args.adapters:
         model = replace(model, adapters=(*args.adapters, *model.adapters))
     return replace(config, settings=replace(config.settings, model=model))

@@ -34,6 +34,7 @@ COMMANDS = {
     "secrets": "keep secrets in the system's keyring",
     "pins": "see and approve what your servers offer, when it has changed",
     "evaluate": "measure the choices on a suite of cases",
+    "adapters": "list, show, pack, install, remove and verify adapters",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",
 }
@@ -115,18 +116,22 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
         )
         if name in words:
             _module(name).add_arguments(command)
-            _common(command)
+            common(command)
     return parser
 
 
-def _common(command: argparse.ArgumentParser) -> None:
+def common(command: argparse.ArgumentParser, **default: str) -> None:
+    """Add the options that every command has; a command's actions give `default=SUPPRESS`, for theirs come second."""
     taken = command._option_string_actions
     if "--config" not in taken:
-        command.add_argument("--config", type=Path, metavar="FILE", help="config file (a client's own file will do)")
+        about = "config file (a client's own file will do)"
+        command.add_argument("--config", type=Path, metavar="FILE", help=about, **default)  # type: ignore[arg-type]
     if "--json" not in taken:
-        command.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        about = "print one JSON document on stdout"
+        command.add_argument("--json", action="store_true", help=about, **default)  # type: ignore[arg-type]
     if "--verbose" not in taken:
-        command.add_argument("--verbose", "-v", action="store_true", help="say more on stderr")
+        about = "say more on stderr"
+        command.add_argument("--verbose", "-v", action="store_true", help=about, **default)  # type: ignore[arg-type]
 
 
 def _quiet(verbose: bool) -> None:

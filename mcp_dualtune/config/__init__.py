@@ -25,6 +25,7 @@ from mcp_dualtune.config.tree import (
     ModelSettings,
     OAuthSettings,
     PolicyRule,
+    RemoteSettings,
     ServerConfig,
     ServerOptions,
     Settings,
@@ -34,6 +35,7 @@ from mcp_dualtune.config.tree import (
 from mcp_dualtune.errors import ConfigError
 
 __all__ = [
+    "ADAPTERS_VARIABLE",
     "MASK",
     "PATH_VARIABLE",
     "STATE_VARIABLE",
@@ -45,11 +47,13 @@ __all__ = [
     "OAuthSettings",
     "PolicyRule",
     "Reference",
+    "RemoteSettings",
     "ServerConfig",
     "ServerOptions",
     "Settings",
     "ThresholdSettings",
     "TraceSettings",
+    "adapters_path",
     "child_environment",
     "default_path",
     "default_state",
@@ -65,6 +69,7 @@ __all__ = [
 
 PATH_VARIABLE = "DUALTUNE_CONFIG"
 STATE_VARIABLE = "DUALTUNE_STATE"
+ADAPTERS_VARIABLE = "DUALTUNE_ADAPTERS"
 
 
 def default_path() -> Path:
@@ -86,6 +91,14 @@ def default_state(environ: Mapping[str, str]) -> Path:
     )
 
 
+def adapters_path(environ: Mapping[str, str] | None = None) -> Path:
+    """Folder of the user's own adapters: the one named by DUALTUNE_ADAPTERS, else one in the user's data directory."""
+    named = (os.environ if environ is None else environ).get(ADAPTERS_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return platformdirs.user_data_path("mcp-dualtune", appauthor=False) / "adapters"
+
+
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read `path`, else the file named by DUALTUNE_CONFIG, else the default file; a missing default file is empty.
 
@@ -97,7 +110,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     environ = os.environ if environ is None else environ
     named = named_path(path, environ)
     if named is None and not default_path().exists():
-        return Config(settings=Settings(state=default_state(environ)))
+        return _with_folders(Config(), environ)
     file = (named or default_path()).expanduser()
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -105,7 +118,12 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         hint = f"Give another file with --config, or set {PATH_VARIABLE}."
         raise ConfigError(f"Cannot read the config {file}: {reason}.", hint=hint) from error
-    config = read_config(text, file, environ)
+    return _with_folders(read_config(text, file, environ), environ)
+
+
+def _with_folders(config: Config, environ: Mapping[str, str]) -> Config:
+    """The folders of the user's own that no config file needs to name."""
     state = config.settings.state or default_state(environ)
+    model = replace(config.settings.model, user_adapters=adapters_path(environ))
     servers = tuple(replace(server, state=state) for server in config.servers)
-    return replace(config, servers=servers, settings=replace(config.settings, state=state))
+    return replace(config, servers=servers, settings=replace(config.settings, state=state, model=model))

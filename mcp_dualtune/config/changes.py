@@ -12,7 +12,17 @@ from mcp_dualtune.config.tree import Config, ServerConfig, ServerOptions, Settin
 
 LIVE_SETTINGS = ("limits", "policy", "context")
 """Settings that are read anew for every request; the others shape parts that are built once."""
-LIVE_OPTIONS = ("arguments", "context", "description", "prefix", "allow", "deny", "start_timeout", "call_timeout")
+LIVE_OPTIONS = (
+    "arguments",
+    "context",
+    "description",
+    "prefix",
+    "allow",
+    "deny",
+    "policy",
+    "start_timeout",
+    "call_timeout",
+)
 """Options that need no new connection to the server."""
 
 

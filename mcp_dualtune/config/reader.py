@@ -19,7 +19,16 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 from mcp_dualtune.config.environment import POSIX, WINDOWS
 from mcp_dualtune.config.json_text import JsonObject, read_json
 from mcp_dualtune.config.references import Reference, entry_name
-from mcp_dualtune.config.tree import Config, HttpSettings, PolicyRule, ServerConfig, ServerOptions, Settings
+from mcp_dualtune.config.tree import (
+    Config,
+    HttpSettings,
+    ModelSettings,
+    PolicyRule,
+    RemoteSettings,
+    ServerConfig,
+    ServerOptions,
+    Settings,
+)
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.types import NONE
 
@@ -233,16 +242,28 @@ class _Reader:
         for key in given:
             if key not in known:
                 raise self.wrong(f"{where}.{key}", "unknown key", _near(key, [*known, *also]))
-            made[key] = self.value(hints[key], given[key], f"{where}.{key}")
+            # Where there is usually one, it may stand without a list around it.
+            alone = known[key].metadata.get("single") and isinstance(given[key], dict)
+            made[key] = self.value(hints[key], [given[key]] if alone else given[key], f"{where}.{key}")
             self.bounds(made[key], known[key].metadata, f"{where}.{key}")
         for name, entry in known.items():
             if name not in given and entry.default is MISSING and entry.default_factory is MISSING:
                 raise self.wrong(where, f'the key "{name}" is missing', "Add it.")
-        if cls is HttpSettings and made.get("token_env") is not None:
-            made["token"] = self.environ.get(made["token_env"])
-            if not made["token"]:
-                problem = f"the environment variable {made['token_env']} is not set"
-                raise self.wrong(f"{where}.token_env", problem, "Put the token into it, or remove the key.")
+        for owner, secret in ((HttpSettings, "token"), (RemoteSettings, "key")):
+            if cls is owner and made.get(f"{secret}_env") is not None:
+                made[secret] = self.environ.get(made[f"{secret}_env"])
+                if not made[secret]:
+                    problem = f"the environment variable {made[f'{secret}_env']} is not set"
+                    raise self.wrong(f"{where}.{secret}_env", problem, f"Put the {secret} into it, or remove the key.")
+        if cls is RemoteSettings and not re.fullmatch(r"https?://[^/\s@]+(/[^\s?#]*)?", made["url"]):
+            raise self.wrong(
+                f"{where}.url", f"{made['url']!r} is not the address of a model server", "Write http://host:port/v1."
+            )
+        if cls is ModelSettings:
+            stages = [stage for remote in made.get("remote", ()) for stage in remote.stages]
+            twice = next((stage for stage in stages if stages.count(stage) > 1), None)
+            if twice:
+                raise self.wrong(f"{where}.remote", f"two servers sit in the {twice} stage", "Give each stage one.")
         if cls is PolicyRule and "/" not in made["match"]:
             raise self.wrong(f"{where}.match", "expected server/tool", 'For example "filesystem/*" or "*/delete_*".')
         return cast(T, cls(**made))

@@ -89,13 +89,41 @@ class ServerConfig:
 
 
 @dataclass(frozen=True)
+class RemoteSettings:
+    """A model server (vLLM or llama.cpp) that sits in some stages instead of a local model: `dualtune.model.remote`."""
+
+    url: str
+    """As its clients write it, with `/v1` at the end."""
+    model: str = ""
+    """Name of the base model on the server; the llama.cpp server has only one and needs none."""
+    tokenizer: Path | None = None
+    """Folder with the tokenizer of that model; None takes `dualtune.model.path`. Where the weights lie beside it, they
+    say which adapters belong to it."""
+    base: str | None = None
+    """Digest of the base model as adapters name it, where its weights do not lie beside the tokenizer."""
+    server: Literal["auto", "vllm", "llama.cpp"] = "auto"
+    stages: tuple[Literal["route", "select", "arguments"], ...] = ("route", "select", "arguments")
+    key_env: str | None = None
+    """Name of the environment variable that holds the server's API key."""
+    key: str | None = field(default=None, repr=False, metadata={"own": False})
+    """The key itself, read when the config is loaded; never written in the file."""
+    seconds: float = field(default=60.0, metadata=_POSITIVE)
+    """For one answer as a whole."""
+    retries: int = field(default=2, metadata={"from": 0, "to": 10})
+    """How often a server that is down or busy is asked again."""
+
+
+@dataclass(frozen=True)
 class ModelSettings:
     """Which model runs, and how."""
 
     path: Path | None = None
     """Folder of a Hugging Face causal LM; None is the embedded model."""
     adapters: tuple[Path, ...] = ()
-    """Adapter folders searched before the embedded ones."""
+    """Adapter folders searched first."""
+    user_adapters: Path | None = field(default=None, metadata={"own": False})
+    """Folder of the adapters that the user has trained or installed, searched before the embedded ones; set when the
+    config is loaded, never written in the file. It need not exist."""
     choosing: Literal["auto", "encoder", "model"] = "auto"
     """Who chooses server and tool: the public encoder under our adapters, or the model itself. `auto` takes the encoder
     for the embedded model, and the model itself where `path` names one."""
@@ -103,6 +131,8 @@ class ModelSettings:
     """`auto` runs our own models with 8-bit weights on a CPU, and everything else in bfloat16."""
     threads: int | None = field(default=None, metadata=_POSITIVE)
     device: Literal["cpu", "cuda", "auto"] = "cpu"
+    remote: tuple[RemoteSettings, ...] = field(default=(), metadata={"single": True})
+    """Model servers by stage; one may be written without a list."""
 
 
 @dataclass(frozen=True)

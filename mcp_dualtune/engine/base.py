@@ -51,6 +51,8 @@ class GenerationRequest:
     adapter: AdapterRef | None = None
     stable: int = 0
     max_tokens: int = 512
+    json_schema: Any = None
+    """The same answers as a JSON Schema, for engines that cannot read `grammar`; None where none says the same."""
 
 
 @dataclass(frozen=True)

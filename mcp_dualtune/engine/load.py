@@ -62,14 +62,20 @@ def model_digest(folder: Path) -> str:
 
 
 def load_model(
-    folder: Path, precision: Precision = "bf16", device: Device = "cpu", threads: int | None = None
+    folder: Path,
+    precision: Precision = "bf16",
+    device: Device = "cpu",
+    threads: int | None = None,
+    digest: str | None = None,
 ) -> LoadedModel:
     """Load a causal language model and its fast tokenizer from a local folder; nothing is downloaded.
+
+    A `digest` that is known already saves reading all weights once more.
 
     Raises:
         ModelLoadError: the folder holds no usable model, or the device or precision does not fit it.
     """
-    loaded = _load(folder, "AutoModelForCausalLM", precision, device, threads)
+    loaded = _load(folder, "AutoModelForCausalLM", precision, device, threads, digest)
     config = loaded.model.config.get_text_config(decoder=True)
     problem = None
     if loaded.tokenizer.eos_token_id is None:
@@ -95,12 +101,35 @@ def load_encoder(
     return loaded
 
 
-def _load(folder: Path, kind: str, precision: Precision, device: Device, threads: int | None) -> LoadedModel:
+def load_tokenizer(folder: Path) -> Any:
+    """Load a fast tokenizer from a local folder, without its model.
+
+    Raises:
+        ModelLoadError: the folder holds none.
+    """
+    import transformers  # noqa: PLC0415
+
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    # As for models: many kinds of errors, one meaning.
+    except Exception as error:
+        raise ModelLoadError(
+            f"The tokenizer in {folder} cannot be loaded: {error}",
+            hint="The folder needs tokenizer.json and tokenizer_config.json.",
+        ) from error
+    if not getattr(tokenizer, "is_fast", False) or tokenizer.eos_token_id is None:
+        raise _unusable(folder, "its tokenizer is not a fast one, or has no end token")
+    return tokenizer
+
+
+def _load(
+    folder: Path, kind: str, precision: Precision, device: Device, threads: int | None, digest: str | None = None
+) -> LoadedModel:
     if not folder.is_dir():
         raise ModelLoadError(
             f"The model folder {folder} does not exist.", hint="Correct dualtune.model.path, or leave it out."
         )
-    digest = model_digest(folder)
+    digest = digest or model_digest(folder)
     _refuse_foreign_code(folder)
 
     import torch  # noqa: PLC0415

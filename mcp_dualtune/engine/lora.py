@@ -157,16 +157,17 @@ class AdapterStack:
             tensors = load_safetensors(weight_bytes)
         except (OSError, ValueError, SafetensorError) as error:
             raise _unusable(ref, f"its files cannot be read ({error})") from error
-        if hashlib.sha256(weight_bytes).hexdigest() != ref.digest:
+        settings = hashlib.sha256(config_bytes).hexdigest()
+        if hashlib.sha256(weight_bytes).hexdigest() != ref.digest or ref.settings not in ("", settings):
             raise AdapterError(
                 f"The weights of the adapter {ref.name} have changed since it was found.",
-                hint="Restart, so that the new weights are checked and used.",
-                retryable=False,
+                hint="Ask again: a changed adapter is looked up anew.",
+                retryable=True,
             )
         _check_config(ref, config)
         pairs = self._pairs(ref, config, tensors)
         size = sum(part.numel() * part.element_size() for pair in pairs.values() for part in pair)
-        identity = f"{ref.digest}:{hashlib.sha256(config_bytes).hexdigest()[:16]}"
+        identity = f"{ref.digest}:{settings[:16]}"
         return _Adapter(identity, pairs, size)
 
     def _pairs(

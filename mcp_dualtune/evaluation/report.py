@@ -28,7 +28,7 @@ class Setting:
     suite: str
     catalog: Path
     cases: int
-    model: Path
+    model: str
     model_digest: str
     adapters: tuple[str, ...]
     """Names of the adapters that were ready to speak."""
@@ -55,7 +55,7 @@ def to_json(score: Score, setting: Setting) -> dict[str, JSON]:
         "suite": setting.suite,
         "catalog": str(setting.catalog),
         "cases": setting.cases,
-        "model": str(setting.model),
+        "model": setting.model,
         "model_digest": setting.model_digest,
         "adapters": list(setting.adapters),
         "config": None if setting.config is None else str(setting.config),

@@ -109,7 +109,7 @@ def _write(
         shown = shorter
         prompt = parts.seat.renderer.arguments(shown, tool, decided, facts)
     limit = min(ANSWER_TOKENS, parts.seat.engine.context_length - len(prompt.tokens))
-    asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit)
+    asked = GenerationRequest(prompt.tokens, prompt.grammar, adapter, prompt.stable, limit, prompt.json_schema)
     completion = parts.seat.engine.generate(asked, parts.cancel)
     if completion.complete:
         parsed, probability = prompt.parse(completion.text), joint(completion.probabilities, adapter)

@@ -15,6 +15,7 @@ from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog
 from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.base import Engine
+from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.pipeline.arguments import Filled, fill
 from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
 from mcp_dualtune.pipeline.reading import Reader
@@ -23,6 +24,9 @@ from mcp_dualtune.pipeline.select import select
 from mcp_dualtune.pipeline.stages import Choice, Parts, Seat
 from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.types import FINISH, NONE, Decision, Outcome, Request, ServerSpec, StageRecord, ToolCall
+
+CHANGES = 4
+"""How often the adapters may change under one decision before it is given up."""
 
 
 class Pipeline:
@@ -34,14 +38,17 @@ class Pipeline:
         choosing: Seat | None = None,
         thresholds: ThresholdSettings | None = None,
         reader: Reader | None = None,
+        routing: Seat | None = None,
     ) -> None:
         """`filling` writes the arguments; `choosing` ranks servers and tools, and is the same model when left out.
 
-        The `reader` is asked for arguments first, `filling` for what it left open.
+        The `reader` is asked for arguments first, `filling` for what it left open. `routing` ranks the servers instead
+        of `choosing`.
         """
         self.filling, self.choosing, self.reader = filling, choosing or filling, reader
+        self.routing = routing or self.choosing
         self._thresholds = thresholds or ThresholdSettings()
-        tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer)
+        tokenizers = (self.filling.engine.tokenizer, self.choosing.engine.tokenizer, self.routing.engine.tokenizer)
         self._special = tuple({token for tokenizer in tokenizers for token in tokenizer.all_special_tokens})
         self._clean: dict[str, tuple[ServerSpec, ServerSpec]] = {}
 
@@ -66,10 +73,27 @@ class Pipeline:
         """
         started = perf_counter()
         offered = catalog.restrict(request.servers) if request.servers is not None else catalog
-        stages = Parts(self.choosing, cancel), Parts(self.filling, cancel)
-        run = _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
-        decision = run.decide()
+        self.refresh()
+        for left in reversed(range(CHANGES)):
+            try:
+                decision = self._run(request, offered, cancel).decide()
+                break
+            except AdapterError:
+                # It may have been replaced or removed between the look and the loading; what is there now counts then.
+                if not left or not self.refresh(closely=True):
+                    raise
         return replace(decision, ms=(perf_counter() - started) * 1000)
+
+    def refresh(self, *, closely: bool = False) -> bool:
+        """Take notice of adapters that came, went or changed since the last decision; says whether any did."""
+        readers = (self.reader.adapters,) if self.reader else ()
+        stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, self.routing.adapters, *readers))
+        changed = [store.refresh(closely=closely) for store in stores]
+        return any(changed)
+
+    def _run(self, request: Request, offered: Catalog, cancel: Event) -> _Run:
+        stages = Parts(self.routing, cancel), Parts(self.choosing, cancel), Parts(self.filling, cancel)
+        return _Run(*stages, request, offered, self._thresholds, self._shown(offered), self.reader)
 
     def _shown(self, catalog: Catalog) -> dict[str, ServerSpec]:
         """The servers as the model may see them; cleaned once for each version of a server."""
@@ -87,6 +111,7 @@ class _Run:
 
     def __init__(
         self,
+        routing: Parts,
         choosing: Parts,
         filling: Parts,
         request: Request,
@@ -95,14 +120,14 @@ class _Run:
         shown: Mapping[str, ServerSpec],
         reader: Reader | None,
     ) -> None:
-        self.choosing, self.filling, self.request = choosing, filling, request
+        self.routing, self.choosing, self.filling, self.request = routing, choosing, filling, request
         self.catalog, self.thresholds, self.shown, self.reader = catalog, thresholds, shown, reader
         self.records: list[StageRecord] = []
 
     def decide(self) -> Decision:
         if not self.shown:
             return self._end("none", 1.0)
-        routed = route(self.choosing, self.request, tuple(self.shown.values()))
+        routed = route(self.routing, self.request, tuple(self.shown.values()))
         self.records.append(routed.record)
         servers = dict(routed.options)
         if routed.record.choice == NONE:

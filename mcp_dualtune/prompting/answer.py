@@ -81,6 +81,10 @@ class Filled:
         """llguidance Lark text for the whole answer; `sources` are the texts that values may be copied from."""
         return _FilledGrammar(schema, sources).text
 
+    def json_schema(self, schema: Mapping[str, JSON]) -> JSON:
+        """None: these answers are more than JSON."""
+        return None
+
     def parse(self, text: str, schema: Mapping[str, JSON]) -> ParsedArguments:
         """Read an answer back.
 
@@ -244,13 +248,17 @@ class Plain:
 
     def grammar(self, schema: Mapping[str, JSON], sources: Sequence[str]) -> str:
         """llguidance Lark text for the whole answer."""
+        return "start: %json " + _json_rule(self.json_schema(schema))
+
+    def json_schema(self, schema: Mapping[str, JSON]) -> JSON:
+        """The answers as a JSON Schema."""
         closed = decodable({**schema, "additionalProperties": False}, spaced=False)
         required = set(closed.get("required") or ())
         properties = {
             name: {"anyOf": [part, {"const": ASK}]} if name in required else part
             for name, part in closed.get("properties", {}).items()
         }
-        return "start: %json " + _json_rule({**closed, "properties": properties})
+        return {**closed, "properties": properties}
 
     def parse(self, text: str, schema: Mapping[str, JSON]) -> ParsedArguments:
         """Read an answer back.

@@ -77,6 +77,11 @@ class ArgumentsPrompt:
         """llguidance Lark text for the answer; training never needs it."""
         return self.answer.grammar(self.schema, self.sources)
 
+    @property
+    def json_schema(self) -> JSON:
+        """The same as a JSON Schema; None where the answer is more than JSON."""
+        return self.answer.json_schema(self.schema)
+
     def parse(self, text: str) -> ParsedArguments:
         """Read the model's answer.
 

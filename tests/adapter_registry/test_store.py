@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
+from mcp_dualtune.adapter_registry import store as store_module
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.types import Stage
-from tests.tiny_models import tiny_manifest
+from tests.tiny_models import small_adapter, tiny_manifest
 
 BASE = "b" * 64
 
@@ -127,3 +129,56 @@ def test_adapters_of_a_neighbouring_model_are_left_to_it(tmp_path: Path) -> None
     store = AdapterStore((tmp_path,), BASE, ["c" * 64])
     assert [stored.ref.name for stored in store.adapters] == ["arguments"]
     assert [folder.name for folder in store.refused] == ["select"]
+
+
+def test_adapters_that_come_go_and_change_are_noticed_and_nothing_else_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = add(tmp_path, "route")
+    user = tmp_path / "own"
+    store = AdapterStore((user, tmp_path / "adapters"), BASE, user=user)
+    hashed: list[Path] = []
+    digest = store_module.file_digest
+    monkeypatch.setattr(store_module, "file_digest", lambda path: hashed.append(path) or digest(path))
+    assert store.refresh() is False
+
+    def names() -> list[str]:
+        return [stored.ref.name for stored in store.adapters]
+
+    added = add(user, "select")
+    assert store.refresh() is True
+    assert names() == ["select", "route"]
+    assert {path.parent for path in hashed} == {added}
+    first = store.best("select")
+    (added / "adapter_model.safetensors").write_text("retrained")
+    assert store.refresh() is True
+    assert store.best("select") not in (None, first)
+    (added / "adapter_config.json").write_text('{"lora_alpha": 2}')
+    second = store.best("select")
+    assert store.refresh() is True
+    assert store.best("select") not in (None, second)
+    shutil.rmtree(user)
+    assert store.refresh() is True
+    assert names() == ["route"]
+    assert kept not in {path.parent for path in hashed}
+    assert store.refresh() is False
+
+
+def test_a_retired_adapter_says_how_to_train_it_again_and_is_forgotten_when_it_goes(tmp_path: Path) -> None:
+    folder = add(tmp_path, "select", "my git", fingerprint="v1")
+    store = AdapterStore((tmp_path,), BASE)
+    assert store.best("select", "my git", None, "v2") is None
+    assert "`dualtune train 'my git'`" in store.retired[folder]
+    shutil.rmtree(folder)
+    store.refresh()
+    assert store.retired == {}
+
+
+def test_weights_that_the_manifest_was_not_written_for_are_refused(tmp_path: Path) -> None:
+    folder = small_adapter(tmp_path / "one", BASE, "route")
+    assert len(AdapterStore((tmp_path,), BASE).adapters) == 1
+    small_adapter(tmp_path / "two", BASE, "route", seed=5)
+    (folder / "adapter_model.safetensors").write_bytes((tmp_path / "two" / "adapter_model.safetensors").read_bytes())
+    store = AdapterStore((tmp_path,), BASE)
+    assert list(store.refused) == [folder]
+    assert "not the ones its manifest was written for" in store.refused[folder]

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.config import Config, ServerConfig, Settings, default_path, default_state, load_config, read_config
+from mcp_dualtune.config import (
+    Config,
+    RemoteSettings,
+    ServerConfig,
+    Settings,
+    adapters_path,
+    default_path,
+    load_config,
+    read_config,
+)
 from mcp_dualtune.errors import ConfigError
 
 FILE = Path("/somewhere/config.json")
@@ -188,7 +197,8 @@ def test_the_argument_wins_over_the_variable_and_that_over_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mcp_dualtune.config.default_path", lambda: tmp_path / "default.json")
-    assert load_config(environ={}) == Config(settings=Settings(state=default_state({})))
+    found = load_config(environ={})
+    assert found.servers == () and found.path is None
     for name in ("default", "variable", "argument"):
         (tmp_path / f"{name}.json").write_text(
             json.dumps({"mcpServers": {name: {"command": "x"}}}), encoding="utf-8-sig"
@@ -211,3 +221,49 @@ def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
 
 def test_the_default_place_is_a_users_own() -> None:
     assert default_path().parts[-2:] == ("mcp-dualtune", "config.json")
+
+
+def test_the_users_adapters_lie_where_the_environment_says_else_in_the_data_directory(tmp_path: Path) -> None:
+    assert load_config(environ={}).settings.model.user_adapters == adapters_path({})
+    assert adapters_path({}).parts[-2:] == ("mcp-dualtune", "adapters")
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    named = load_config(file, {"DUALTUNE_ADAPTERS": str(tmp_path / "mine")})
+    assert named.settings.model.user_adapters == tmp_path / "mine"
+    file.write_text('{"dualtune": {"model": {"user_adapters": "x"}}}')
+    with pytest.raises(ConfigError, match="user_adapters: unknown key"):
+        load_config(file, {})
+
+
+def remote(tmp_path: Path, block: Any, environ: dict[str, str] | None = None) -> tuple[RemoteSettings, ...]:
+    text = json.dumps({"dualtune": {"model": {"remote": block}}})
+    return read_config(text, tmp_path / "config.json", environ or {}).settings.model.remote
+
+
+def test_a_model_server_may_stand_alone_or_in_a_list(tmp_path: Path) -> None:
+    url = "http://127.0.0.1:8000/v1"
+    (alone,) = remote(tmp_path, {"url": url, "model": "m", "tokenizer": "tok", "key_env": "KEY"}, {"KEY": "s3cret"})
+    assert alone == RemoteSettings(url, "m", tmp_path / "tok", key_env="KEY", key="s3cret")
+    assert alone.stages == ("route", "select", "arguments") and "s3cret" not in repr(alone)
+    two = remote(tmp_path, [{"url": url, "stages": ["route", "select"]}, {"url": url, "stages": ["arguments"]}])
+    assert [one.stages for one in two] == [("route", "select"), ("arguments",)]
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ({"url": "127.0.0.1:8000"}, "not the address of a model server"),
+        ({"url": "http://user:secret@host/v1"}, "not the address of a model server"),
+        ({"url": "http://host/v1", "key_env": "NOWHERE"}, "NOWHERE is not set"),
+        ({"url": "http://host/v1", "key": "s3cret"}, "unknown key"),
+        ({"url": "http://host/v1", "stages": ["routes"]}, "is not a choice"),
+        ({"url": "http://host/v1", "seconds": 0}, "too small"),
+        ({"model": "m"}, 'the key "url" is missing'),
+        ([{"url": "http://a/v1"}, {"url": "http://b/v1", "stages": ["select"]}], "two servers sit in the select stage"),
+        ("http://host/v1", "expected a list"),
+    ],
+)
+def test_a_wrong_model_server_is_told_with_its_place(tmp_path: Path, block: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        remote(tmp_path, block)
+    assert "dualtune.model.remote" in str(caught.value) and "secret" not in str(caught.value).replace("user:secret", "")

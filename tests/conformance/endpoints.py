@@ -57,7 +57,17 @@ def gateway(folder: Path, era: Era, transport: Transport = "stdio") -> Iterator[
     with ExitStack() as stack:
         url = stack.enter_context(fixture_server()) if transport == "http" else None
         config = gateway_config(folder, era, url)
-        command = [sys.executable, "-m", "mcp_dualtune", "serve", "--config", str(config), "--transport", "http"]
+        command = [
+            sys.executable,
+            "-m",
+            "mcp_dualtune",
+            "serve",
+            "--config",
+            str(config),
+            "--transport",
+            "http",
+            "--no-token",
+        ]
         address = stack.enter_context(_listening([*command, "--port", "0"]))
         anyio.run(_until_ready, address)
         yield address

@@ -339,6 +339,9 @@ class Shelf:
         self.temperature = temperature
         self.asked: list[tuple[str | None, ...]] = []
 
+    def refresh(self, *, closely: bool) -> bool:
+        return False
+
     def best(
         self, stage: str, server: str | None = None, tool: str | None = None, fingerprint: str | None = None
     ) -> AdapterRef:

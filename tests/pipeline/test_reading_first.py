@@ -27,6 +27,7 @@ class Reads:
     def __init__(self, **found: Any) -> None:
         self.found = Readings(AdapterRef("arguments", Path(), ""), **found)
         self.asked: list[list[str]] = []
+        self.adapters = AdapterStore((), "d" * 64)
 
     def read(self, request: Request, shown: ToolSpec, names: list[str], facts: Any, cancel: Event) -> Readings:
         self.asked.append(names)
