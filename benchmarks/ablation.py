@@ -181,7 +181,7 @@ class Adapters:
         for stage in stages:
             manifest = Manifest(
                 stage, self.digest, adapted.rank, TrainingData("0" * 64, trainer.step), server=tool and tool.server,
-                tool=tool and tool.name, schema_fingerprint=tool and tool.fingerprint,
+                tool=tool and tool.name, schema_fingerprint=tool and tool.schema_fingerprint,
             )  # fmt: skip
             adapted.save(target / stage, manifest)
 

@@ -120,7 +120,9 @@ def commands(folder: Path, port: int | None) -> dict[str, list[str]]:
     """How each way is started, over stdio or listening on `port`; peers that are not installed are left out."""
     block = {"mcpServers": {"echo": {"command": ECHO[0], "args": ECHO[1:]}}}
     (folder / "peer.json").write_text(json.dumps(block), encoding="utf-8")
-    (folder / "ours.json").write_text(json.dumps({**block, "dualtune": {"expose": "all"}}), encoding="utf-8")
+    (folder / "ours.json").write_text(
+        json.dumps({**block, "dualtune": {"expose": "all", "state": str(folder)}}), encoding="utf-8"
+    )
     bin_of = {name: PEERS / name / ("Scripts" if os.name == "nt" else "bin") for name in PACKAGES}
     ours = [sys.executable, "-m", "mcp_dualtune", "serve", "--config", str(folder / "ours.json")]
     fastmcp = [

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,6 +46,14 @@ class ToolSpec:
     wire: Mapping[str, JSON] = field(default_factory=dict, repr=False, compare=False)
     """The definition as the server sent it, for clients that get it untouched."""
 
+    @cached_property
+    def schema_fingerprint(self) -> str:
+        """sha256 hex of the name and of what the schema demands: what adapters name.
+
+        Texts are left out: servers write the machine's time zone or folders into them.
+        """
+        return hashlib.sha256(canonical([self.name, _without_texts(self.input_schema)]).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -74,8 +83,8 @@ class ServerSpec:
 
     @property
     def tools_fingerprint(self) -> str:
-        """sha256 hex that changes when any tool does, and with nothing that the user may set: what adapters name."""
-        return hashlib.sha256(canonical(sorted(tool.fingerprint for tool in self.tools)).encode()).hexdigest()
+        """sha256 hex of all tools' schema fingerprints; nothing that the user may set changes it."""
+        return hashlib.sha256(canonical(sorted(tool.schema_fingerprint for tool in self.tools)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -225,6 +234,26 @@ class AdapterRef:
         """What it is called on a model server: another name for other weights, which such servers take for granted."""
         words = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
         return f"{words}-{hashlib.sha256(f'{self.digest}:{self.settings}'.encode()).hexdigest()[:12]}"
+
+
+_TEXTS = frozenset({"title", "description", "examples", "$comment"})
+"""Keywords of JSON Schema that demand nothing."""
+_NAMED = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords whose keys are names, which may be equal to keywords."""
+
+
+def _without_texts(schema: JSON) -> JSON:
+    if isinstance(schema, Mapping):
+        return {
+            key: {name: _without_texts(item) for name, item in part.items()}
+            if key in _NAMED and isinstance(part, Mapping)
+            else part
+            if key in ("enum", "const", "default")
+            else _without_texts(part)
+            for key, part in schema.items()
+            if key not in _TEXTS
+        }
+    return [_without_texts(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def canonical(value: JSON) -> str:

@@ -216,7 +216,7 @@ def _live(args: argparse.Namespace, config: Config, names: Collection[str]) -> L
             live: dict[tuple[str, str | None], str] = {}
             for server in gateway.catalog.servers:
                 live[server.name, None] = server.tools_fingerprint
-                live |= {(server.name, tool.name): tool.fingerprint for tool in server.tools}
+                live |= {(server.name, tool.name): tool.schema_fingerprint for tool in server.tools}
             return live
 
     return anyio.run(ask)

@@ -177,7 +177,9 @@ def _adapters(pipeline: Pipeline, gateway: Gateway) -> Iterator[Check]:
     for server in gateway.catalog.servers:
         found = [choosing.best("select", server=server.name, fingerprint=server.tools_fingerprint)]
         for tool in server.tools:
-            found.append(filling.best("arguments", server=server.name, tool=tool.name, fingerprint=tool.fingerprint))
+            found.append(
+                filling.best("arguments", server=server.name, tool=tool.name, fingerprint=tool.schema_fingerprint)
+            )
         used |= {ref.name for ref in found if ref}
     names = ", ".join(sorted(used)) or "none: the base model speaks everywhere"
     yield Check("adapters", "ok", f"in use: {names}")

@@ -75,10 +75,13 @@ def take(name: str, entry: Any, *, url_is_sse: bool = False, folder: Path | None
         found["disabled"] = True
     found = _variables(found, folder, notes)
     try:
-        read_config(_alone(found), Path(name), _AnyVariable())
+        (server,) = read_config(_alone(found), Path(name), _AnyVariable()).servers
     except ConfigError as error:
         # The message begins with the file and the place, which say nothing here.
         return Taken(name, None, (error.message.split(": ", 2)[-1].rstrip("."),))
+    inside = [reference.text for reference in server.references if reference.kind == "editor"]
+    if inside:
+        return Taken(name, None, (f"{inside[0]} means something only inside an editor",))
     return Taken(name, found, tuple(dict.fromkeys(notes)))
 
 
@@ -95,7 +98,7 @@ def _local(entry: Mapping[str, Any], folder: Path | None, notes: list[str]) -> d
     for variable in (*_list(inner.get("env_keys")), *_list(inner.get("env_vars"))):
         wanted = str(variable["name"] if isinstance(variable, Mapping) else variable)
         if wanted not in env:
-            env[wanted] = f"${{env:{wanted}:-}}"
+            env[wanted] = f"${{env:{wanted}}}"
             notes.append(f"it needs the environment variable {wanted}, whose value is not in the file: set it")
     if env:
         found["env"] = env
@@ -116,10 +119,10 @@ def _remote(entry: Mapping[str, Any], kind: str, url_is_sse: bool, notes: list[s
         found = {"type": "http", **found}
     headers = {**_mapping(entry.get("headers")), **_mapping(entry.get("http_headers"))}
     for header, variable in _mapping(entry.get("env_http_headers")).items():
-        headers[header] = f"${{env:{variable}:-}}"
+        headers[header] = f"${{env:{variable}}}"
         notes.append(f"its header {header} comes from the environment variable {variable}: set it")
     if bearer := entry.get("bearer_token_env_var"):
-        headers["Authorization"] = f"Bearer ${{env:{bearer}:-}}"
+        headers["Authorization"] = f"Bearer ${{env:{bearer}}}"
         notes.append(f"its token comes from the environment variable {bearer}: set it")
     return {**found, "headers": headers} if headers else found
 
@@ -130,7 +133,7 @@ def _variables(found: dict[str, Any], folder: Path | None, notes: list[str]) -> 
     def asked(match: re.Match[str]) -> str:
         variable = re.sub(r"\W+", "_", match[1]).upper()
         notes.append(f"its client asks for {match[1]!r}: put it into the environment variable {variable}")
-        return f"${{env:{variable}:-}}"
+        return f"${{env:{variable}}}"
 
     def put(text: str) -> str:
         text = _INPUT.sub(asked, text)

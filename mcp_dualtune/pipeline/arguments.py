@@ -99,7 +99,7 @@ def _write(
     parts: Parts, request: Request, tool: ToolSpec, decided: Mapping[str, JSON], facts: Mapping[str, str]
 ) -> Written:
     """Let the model write every parameter that is not `decided`."""
-    adapter = parts.seat.adapters.best("arguments", tool.server, tool.name, tool.fingerprint)
+    adapter = parts.seat.adapters.best("arguments", tool.server, tool.name, tool.schema_fingerprint)
     prompt = parts.seat.renderer.arguments(request, tool, decided, facts)
     shown = request
     while len(prompt.tokens) + ANSWER_ROOM > parts.seat.engine.context_length:

@@ -71,7 +71,7 @@ class Reader:
         Raises:
             AdapterError, Cancelled: as `PointingEngine.point`.
         """
-        adapter = self.adapters.best("arguments", tool.server, tool.name, tool.fingerprint)
+        adapter = self.adapters.best("arguments", tool.server, tool.name, tool.schema_fingerprint)
         readings = Readings(adapter)
         slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
         if adapter is None or not slots:

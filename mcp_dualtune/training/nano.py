@@ -142,7 +142,7 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
 def argument_jobs(corpus: Corpus) -> list[Job]:
     """The adapters that fill in arguments, the generic one first."""
     own = [
-        Job("arguments", plan, server, tool.name, tool.fingerprint)
+        Job("arguments", plan, server, tool.name, tool.schema_fingerprint)
         for server, plan in SPECIALISED.items()
         for tool in corpus.servers[server].tools
         if tool.input_schema.get("properties")

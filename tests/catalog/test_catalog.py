@@ -14,6 +14,7 @@ import pytest
 from mcp_dualtune.catalog.catalog import Catalog, build_server, load_catalog_file
 from mcp_dualtune.catalog.naming import PublicNames
 from mcp_dualtune.errors import CatalogError
+from mcp_dualtune.types import ToolSpec
 
 READ = {
     "name": "read_file",
@@ -61,6 +62,24 @@ def test_fingerprints_follow_what_the_model_sees() -> None:
     settled = make(READ, fixed_arguments={"path": "/"}).spec
     assert settled.fingerprint != one.fingerprint
     assert settled.tools_fingerprint == one.tools_fingerprint  # an adapter does not mind
+
+
+def test_what_adapters_name_follows_what_a_schema_demands_and_no_texts() -> None:
+    def fingerprint(name: str = "get", **schema: Any) -> str:
+        return ToolSpec("s", name, "", {"type": "object", **schema}, "").schema_fingerprint
+
+    zone = {"type": "string", "description": "Use 'UTC' as local timezone"}
+    base = fingerprint(properties={"title": zone}, title="A")
+    assert base == fingerprint(properties={"title": {**zone, "description": "Use 'CET'", "examples": ["x"]}}, title="B")
+    assert base == fingerprint(properties={"title": {"type": "string"}})
+    others = (
+        fingerprint("put", properties={"title": zone}),
+        fingerprint(properties={"title": {**zone, "type": "integer"}}),
+        fingerprint(properties={"title": {**zone, "enum": ["a"]}}),
+        fingerprint(properties={"description": zone}),
+        fingerprint(properties={"title": zone}, required=["title"]),
+    )
+    assert len({base, *others}) == 1 + len(others)
 
 
 def test_look_ups_name_what_is_near() -> None:

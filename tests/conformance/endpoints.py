@@ -35,7 +35,13 @@ def gateway_config(folder: Path, era: Era, url: str | None = None) -> Path:
     text = json.dumps(
         {
             "mcpServers": {"conformance": {"url": url} if url else started},
-            "dualtune": {"expose": "all", "policy": rules, "servers": {"conformance": options}},
+            "dualtune": {
+                "expose": "all",
+                "pins": "off",
+                "state": str(folder),
+                "policy": rules,
+                "servers": {"conformance": options},
+            },
         },
         indent=1,
     )

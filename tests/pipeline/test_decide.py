@@ -360,7 +360,7 @@ def test_each_stage_speaks_under_its_own_adapter_and_temperature(engine: NamingE
     assert shelf.asked == [
         ("route", None, None, None),
         ("select", "files", None, FILES.tools_fingerprint),
-        ("arguments", "files", "read", FILES.tools[0].fingerprint),
+        ("arguments", "files", "read", FILES.tools[0].schema_fingerprint),
     ]
     assert [record.adapter for record in made.stages] == ["route", "select/files", "arguments/files/read"]
     assert [request.name for request in engine.adapters] == ["route", "select/files", "arguments/files/read"]
