@@ -79,9 +79,10 @@ class Pipeline:
                 decision = self._run(request, offered, cancel).decide()
                 break
             except AdapterError:
-                # It may have been replaced or removed between the look and the loading; what is there now counts then.
-                if not left or not self.refresh(closely=True):
+                # It may have been replaced or removed between the look and the loading, and be back by now.
+                if not left:
                     raise
+                self.refresh(closely=True)
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
     def refresh(self, *, closely: bool = False) -> bool:

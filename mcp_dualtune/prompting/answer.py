@@ -141,8 +141,13 @@ class _FilledGrammar:
             items = schema["items"]
             copied = self._copied(items)
             item = self._rule(f"{copied} | {self._plain(items)}" if copied else self._plain(items))
-            some = f'{item} ( ", " {item} )*'
-            return self._rule(f'"[" {some} "]"' if schema.get("minItems") else f'"[" ( {some} )? "]"')
+            least, most = int(schema.get("minItems") or 0), schema.get("maxItems")
+            most = None if most is None or most < least else int(most)  # contradictory lengths are the server's mistake
+            if most == 0:
+                return self._rule('"[" "]"')
+            more = f"{max(least - 1, 0)},{'' if most is None else most - 1}"
+            some = item if most == 1 else f'{item} ( ", " {item} ){{{more}}}'
+            return self._rule(f'"[" {some} "]"' if least else f'"[" ( {some} )? "]"')
         if _is_filled(schema):
             return self._rule(self._object(schema, ""))
         return self._rule(f"%json {_json_rule(decodable(whole, spaced=True))}")

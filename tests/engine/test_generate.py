@@ -177,6 +177,17 @@ def engines(llama_folder: Path, qwen2_folder: Path) -> dict[str, HFEngine]:
     }
 
 
+@pytest.mark.parametrize(("least", "most"), [(0, 0), (0, 1), (0, 2), (2, 2), (3, None), (1, 4)])
+def test_lists_are_as_long_as_the_schema_says(engines: dict[str, HFEngine], least: int, most: int | None) -> None:
+    tags = {"type": "array", "items": {"enum": ["a", "b"]}, "minItems": least}
+    tags |= {} if most is None else {"maxItems": most}
+    schema = {"type": "object", "properties": {"tags": tags}, "required": ["tags"]}
+    for first in range(20, 60):
+        done = engines["filled"].generate(GenerationRequest((first,), Filled().grammar(schema, ()), max_tokens=200))
+        if done.complete and not (parsed := Filled().parse(done.text, schema)).missing:
+            jsonschema.validate(parsed.arguments, schema)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     style=st.sampled_from(["filled", "plain"]),
