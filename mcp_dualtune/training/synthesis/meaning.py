@@ -1,0 +1,201 @@
+"""What a tool does, in words: a verb family and a noun, from its name and the first words of its description.
+
+Owns reading names and descriptions. It writes no requests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from mcp_dualtune.training.augment import words_of
+from mcp_dualtune.training.synthesis import inflection, lexicon
+from mcp_dualtune.training.synthesis.lexicon import Family
+from mcp_dualtune.types import ServerSpec, ToolSpec
+
+BOTH = {
+    "order", "book", "message", "email", "comment", "note", "log", "report", "schedule", "label", "tag", "text", "mail",
+    "review", "plan", "rate", "like", "pin", "flag", "star", "link", "map", "queue", "head", "tail", "index", "all",
+    "info", "details", "detail", "number", "count", "test", "trace", "track", "play", "filter", "design", "draft", "sum",
+    "quote", "score", "rank", "estimate", "measure", "forecast", "format", "credit", "share", "mention", "process", "set",
+    "call", "program", "release", "copy", "record", "store", "backup", "snapshot", "screenshot", "capture", "hire", "new",
+    "health", "watch", "program", "stage", "match", "press", "like", "vote", "bookmark", "tip", "charge", "deposit",
+    "input", "type", "exercise", "render", "return", "view", "import", "export", "lock", "switch", "query", "search",
+    "print", "answer", "think", "sms", "has", "is", "can", "do", "see", "push", "post", "read", "done", "end", "leave",
+}  # fmt: skip
+"""Words of the verb index that are nouns or adjectives as often."""
+PREPOSITIONS = {"by", "from", "to", "in", "for", "with", "of", "on", "as", "using", "at", "into", "via", "per", "within"}
+ARTICLES = {
+    "a", "an", "the", "new", "existing", "one", "more", "all", "any", "some", "specific", "specified", "given", "single",
+    "multiple", "your", "our", "this", "that", "its", "certain", "particular", "detailed", "comprehensive", "available",
+    "several", "up", "ten", "or", "complete", "entire", "full", "current", "every", "each", "their", "current's",
+}  # fmt: skip
+STRUCTURE = {"list", "details", "detail", "information", "info", "set", "number", "collection", "content", "contents"}
+"""Nouns that only introduce the real one: `a list of users`."""
+CLAUSE = 110
+"""Longest first clause of a description that is said as a request."""
+ENGLISH = {
+    "the", "a", "an", "of", "to", "in", "for", "by", "with", "and", "or", "from", "on", "all", "new", "this", "is", "as",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A tool's operation."""
+
+    family: Family
+    noun: str
+    """The object in the singular, as it is said; never empty."""
+    described: str
+    """The object as the description names it, or empty."""
+    many: bool
+    """Whether the tool takes or gives several objects."""
+    clause: str
+    """The first clause of the description as an imperative, or empty."""
+    words: frozenset[str]
+    """The words of the tool's name."""
+
+    @cached_property
+    def mass(self) -> bool:
+        """Whether the object is not counted."""
+        return lexicon.is_mass(self.noun)
+
+
+def meaning_of(tool: ToolSpec, server: ServerSpec, names_one: Callable[[str], bool]) -> Meaning:
+    """Read a tool's meaning; `names_one` says of a noun whether a parameter tells which one is meant."""
+    named = own_words(tool, server)
+    clause = _clause(tool.description)
+    said, described = _described(clause)
+    verb, family, objects = _operation(named, said)
+    many = bool(objects) and inflection.is_plural(objects[-1]) and not lexicon.is_mass(objects[-1])
+    noun = " ".join(lexicon.abbreviation(word) for word in objects)
+    if not noun:
+        noun, many = described, inflection.is_plural(described)
+    noun = inflection.singular(noun) if many or not lexicon.is_mass(noun) else noun
+    if not noun:
+        family, noun = (family if family not in ("", "get", "list") else "use"), " ".join(named)
+    acts_on_one = names_one(noun)
+    if verb and not family:
+        return Meaning(_unknown(verb, acts_on_one), noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)))
+    if family in ("", "get") and not acts_on_one:
+        family = "list" if many else "fact"
+    if family == "list" and not many and acts_on_one:
+        family = "read"
+    if not family:
+        family = "get" if acts_on_one else "use"
+    return Meaning(
+        lexicon.families()[family], noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name))
+    )  # fmt: skip
+
+
+def _unknown(verb: str, acts_on_one: bool) -> Family:
+    """A family for a verb that no family lists: it is only known how it is inflected."""
+    done = inflection.participle(verb)
+    claims = (f"{{o}} should be {done}{{rest}}", f"I want {{o}} {done}{{rest}}", f"{{o}} needs to be {done}{{rest}}",
+              f"it's time to {verb} {{o}}{{rest}}", f"can {{o}} be {done}{{rest}}?", f"I'd like to have {{o}} {done}{{rest}}",
+              f"{inflection.gerund(verb)} {{o}}{{rest}}, can you do that?")  # fmt: skip
+    verbs = (f"{verb} {{o}}", f"try to {verb} {{o}}", f"{verb} {{o}} for me")
+    return Family(verb, verb, "one" if acts_on_one else "new", (verb,), verbs, claims)
+
+
+def own_words(tool: ToolSpec, server: ServerSpec) -> list[str]:
+    """The words of a tool's name without those that only repeat the server's name."""
+    words = words_of(tool.name)
+    names = [words_of(other.name) for other in server.tools]
+    while len(words) > 1:
+        first = words[0]
+        common = len(names) >= 3 and sum(name[:1] == [first] for name in names) >= 0.7 * len(names)
+        repeated = first in words_of(server.name) and (len(server.tools) == 1 or common or len(words) > 2)
+        if not ((common and first not in lexicon.verb_index()) or repeated or first in ("api", "mcp", "tool")):
+            break
+        words = words[1:]
+        names = [name[1:] if name[:1] == [first] else name for name in names]
+    return words
+
+
+def is_english(text: str) -> bool:
+    """Whether a description reads as English."""
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    if not words or sum(word.isascii() for word in words) < 0.9 * len(words):
+        return False
+    return len(words) < 4 or any(word in ENGLISH for word in words)
+
+
+def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
+    """(verb, family or empty, words of the object) of a name, helped by the description's verb."""
+    index = lexicon.verb_index()
+    spoken = next((base for base in inflection.bases(said) if base in index), "") if said else ""
+    known = [at for at, word in enumerate(named) if word in index]
+    agreed = [at for at in known if spoken and index[named[at]] == index[spoken]]
+    clear = [at for at in known if named[at] not in BOTH]
+    at = None
+    if 0 in clear:
+        at = 0
+    elif agreed:
+        at = agreed[0]
+    elif clear and clear[-1] == len(named) - 1:
+        at = clear[-1]
+    elif 0 in known and len(named) > 1 and not spoken and not (len(named) == 2 and lexicon.is_mass(named[1])):
+        at = 0
+    elif known == [0] and len(named) == 1:
+        at = 0
+    if at is None and said and len(named) > 1 and named[0] in inflection.bases(said):
+        return named[0], "", _object(named[1:])
+    if at is None:
+        return spoken or "", index[spoken] if spoken else "", _object(named)
+    words = named[at + 1 :] if at < len(named) - 1 else named[:at]
+    return named[at], index[named[at]], _object(words or named[:at])
+
+
+def _object(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    for word in words:
+        if word in PREPOSITIONS:
+            if kept:
+                break
+            continue
+        if word not in ("a", "an", "the", "all", "new", "and"):
+            kept.append(word)
+    return kept[:4]
+
+
+def _clause(description: str) -> str:
+    """The first clause of a description as an imperative; empty where it is not English or no verb begins it."""
+    if " | " in description[:30]:  # `Product | What the tool does`
+        description = description.partition(" | ")[2]
+    first = re.split(r"(?<=[a-z)])[.!;:](?:\s|$)|\n|(?:\s[-–—(|]\s?)|\s\(", description.strip())[0].strip()
+    first = re.sub(r"^(?:This tool|Tool to|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+", "", first)
+    first = first.rstrip(".!:;, ").replace("`", "")
+    words = first.split()
+    if not words or len(first) > CLAUSE or not is_english(first) or "{" in first:
+        return ""
+    base = next((one for one in inflection.bases(words[0]) if one in lexicon.verb_index()), None)
+    if base is None and re.fullmatch(r"[A-Z][a-z]+s", words[0]) and not words[0].endswith("ss") and len(words) > 2:
+        base = words[0].lower()[: -2 if words[0].endswith("oes") else -1]
+    if base is None:
+        return ""
+    rest = [word if word.isupper() or any(c.isupper() for c in word[1:]) else word.lower() for word in words[1:2]]
+    return " ".join((base, *rest, *words[2:]))
+
+
+def _described(clause: str) -> tuple[str, str]:
+    """(verb, object) of a description's first clause."""
+    words = re.findall(r"[A-Za-z][\w'-]*|[,.]", clause)
+    if not words:
+        return "", ""
+    noun: list[str] = []
+    for at, word in enumerate(words[1:]):
+        low = word.lower()
+        if low in ARTICLES and not noun:
+            continue
+        if low == "of" and noun and noun[-1] in STRUCTURE:
+            noun = []
+            continue
+        if word in ",." or low in PREPOSITIONS or low in ARTICLES or low in ("and", "that", "which", "if", "when", "based"):
+            break
+        if low.endswith(("ed", "ing")) and noun and at > 0:
+            break
+        noun.append(word if word.isupper() else low)
+    return words[0], " ".join(noun) if 0 < len(noun) <= 3 else ""
