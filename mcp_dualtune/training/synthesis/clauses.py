@@ -132,12 +132,16 @@ def clause_of_description(draft: Draft, rng: random.Random, wordings: Wordings) 
     subject, meaning = draft.subject, draft.subject.meaning
     text = meaning.clause
     for one in list(draft.waiting):
+        if one.kind == "integer" and f"a number of {one.spoken}" in text:
+            text = text.replace(f"a number of {one.spoken}", f"{shown(subject, one, rng)} {one.spoken}")
+            draft.waiting.remove(one)
+            continue
         if one.kind in ("boolean", "array", "object") or subject.style(one) == "prose":
             continue
-        noun = meaning.noun if one is subject.own else one.entity
-        place = re.search(rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b(?! \w+s\b)", text) if noun else None
+        noun = meaning.noun if one is subject.own else one.entity or re.sub(r" name$", "", one.spoken)
+        place = re.search(rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b(?! (?:of|\w+s)\b)", text) if noun else None
         if place:
-            text = text[: place.start()] + f"{rng.choice(('', 'the '))}{noun} {shown(subject, one, rng)}" + text[place.end() :]
+            text = text[: place.start()] + _instead(subject, one, noun, rng) + text[place.end() :]
             draft.waiting.remove(one)
     own = subject.own if subject.own in draft.waiting else None
     if own is not None:
@@ -145,6 +149,13 @@ def clause_of_description(draft: Draft, rng: random.Random, wordings: Wordings) 
         text += f" {rng.choice(('for', '-', 'of', ':'))} {shown(subject, own, rng)}".replace(" :", ":")
     _, after = _mentions(draft, rng, wordings, before=False, may_end=True)
     return tidy(_reworded(text, rng) + after)
+
+
+def _instead(subject: Subject, one: Parameter, noun: str, rng: random.Random) -> str:
+    """What a value is called where the description says `a project`."""
+    value = shown(subject, one, rng)
+    bare = one.role.name not in ("other", "sku", "namespace", "project", "from_object", "to_object")
+    return value if bare else f"{rng.choice(('', 'the '))}{noun} {value}"
 
 
 def keywords(draft: Draft, rng: random.Random, wordings: Wordings) -> str:
@@ -180,7 +191,10 @@ def tidy(text: str) -> str:
 
 
 def _field(draft: Draft) -> Parameter | None:
-    for one in draft.waiting:
+    waiting = draft.waiting
+    if draft.subject.meaning.family.name == "set":  # the new level rather than where
+        waiting = sorted(waiting, key=lambda one: one.kind not in ("integer", "number"))
+    for one in waiting:
         if one is not draft.subject.own and one.kind not in ("boolean", "object", "array") and not (one.entity and one.role.name == "other"):
             draft.waiting.remove(one)
             return one
@@ -231,7 +245,7 @@ def _object(draft: Draft, noun: str, rng: random.Random, wordings: Wordings) -> 
     """The object with its article, and with the value that says which one."""
     subject, determiner = draft.subject, draft.subject.meaning.family.determiner
     mass = lexicon.is_mass(noun)
-    if subject.own is not None and subject.own in draft.waiting and determiner != "new":
+    if subject.own is not None and subject.own in draft.waiting:
         draft.waiting.remove(subject.own)
         return _one(subject, subject.own, noun, rng)
     if determiner == "plain":
@@ -256,6 +270,12 @@ def _one(subject: Subject, own: Parameter, noun: str, rng: random.Random) -> str
         return f"{rng.choice(('the ', ''))}{inflection.plural(noun)} {value}" if rng.random() < 0.75 else value
     if own.role.name in ("path", "folder", "url", "source"):
         return rng.choice((value, value, f"the {noun} {value}", f"{value}", f"{noun} {value}"))
+    if own.kind == "enum":
+        return rng.choice((f"the {value} {noun}", f"the {value} {noun}", f"{noun} {value}", f"{value} {noun}"))
+    if own.role.name == "device":
+        return rng.choice((f"the {value}", f"the {value}", value, value, f"the {noun} {value}"))
+    if own.role.name in ("person", "customer", "media", "author", "username", "symbol", "company", "location", "address"):
+        return rng.choice((value, value, f"the {noun} {value}", f"{noun} {value}"))
     forms = [f"{noun} {value}", f"the {noun} {value}", f"{noun} {value}", f"the {noun} with the {_key(own, noun)} {value}"]
     if own.kind in ("integer", "number"):
         forms += [f"{noun} #{value}", f"{noun} number {value}", f"{noun} no. {value}"]
@@ -288,8 +308,9 @@ def _reworded(text: str, rng: random.Random) -> str:
     words = []
     for word in text.split(" "):
         options = lexicon.table("nouns")["synonyms"].get(word)
-        if options and rng.random() < 0.45:
-            word = rng.choice(options)
+        alike = [other for other in options or () if (other[0] in "aeiou") == (word[0] in "aeiou")]
+        if alike and rng.random() < 0.45:
+            word = rng.choice(alike)
         elif word in ("specific", "specified", "given", "detailed", "comprehensive", "existing", "single", "new") and rng.random() < 0.5:
             continue
         words.append(word)

@@ -6,13 +6,14 @@ Owns reading names and descriptions. It writes no requests.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from mcp_dualtune.training.augment import words_of
 from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.lexicon import Family
+from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter, own_parameter
 from mcp_dualtune.types import ServerSpec, ToolSpec
 
 BOTH = {
@@ -26,7 +27,9 @@ BOTH = {
     "print", "answer", "think", "sms", "has", "is", "can", "do", "see", "push", "post", "read", "done", "end", "leave",
 }  # fmt: skip
 """Words of the verb index that are nouns or adjectives as often."""
-PREPOSITIONS = {"by", "from", "to", "in", "for", "with", "of", "on", "as", "using", "at", "into", "via", "per", "within"}
+PREPOSITIONS = {"by", "from", "to", "in", "for", "with", "of", "on", "as", "using", "at", "into", "via", "per", "within", "near",
+                "between", "about", "against", "before", "after", "over", "under", "across", "around", "without", "through", "until", "since",
+                "like", "than", "inside", "outside", "above", "below"}  # fmt: skip
 ARTICLES = {
     "a", "an", "the", "new", "existing", "one", "more", "all", "any", "some", "specific", "specified", "given", "single",
     "multiple", "your", "our", "this", "that", "its", "certain", "particular", "detailed", "comprehensive", "available",
@@ -34,6 +37,12 @@ ARTICLES = {
 }  # fmt: skip
 STRUCTURE = {"list", "details", "detail", "information", "info", "set", "number", "collection", "content", "contents"}
 """Nouns that only introduce the real one: `a list of users`."""
+PARTICLES = {"on", "off", "up", "down", "out", "in", "back", "away", "over"}
+ADJECTIVES = {"nearby", "recent", "latest", "available", "upcoming", "current", "active", "related", "similar", "popular", "trending",
+              "top", "multiple", "bulk", "batch", "many", "full", "next", "last", "raw", "open", "own", "my"}  # fmt: skip
+"""Words of names that describe an object without naming it."""
+SPLIT = {"checkout": "check out", "signin": "sign in", "login": "log in", "lookup": "look up", "signup": "sign up", "rollback": "roll back",
+         "shutdown": "shut down", "setup": "set up", "backup": "back up", "logout": "log out", "getall": "get all", "cleanup": "clean up"}  # fmt: skip
 CLAUSE = 110
 """Longest first clause of a description that is said as a request."""
 ENGLISH = {
@@ -56,6 +65,8 @@ class Meaning:
     """The first clause of the description as an imperative, or empty."""
     words: frozenset[str]
     """The words of the tool's name."""
+    verbs: tuple[str, ...] = ()
+    """The verbs of the name and the description."""
 
     @cached_property
     def mass(self) -> bool:
@@ -63,12 +74,18 @@ class Meaning:
         return lexicon.is_mass(self.noun)
 
 
-def meaning_of(tool: ToolSpec, server: ServerSpec, names_one: Callable[[str], bool]) -> Meaning:
-    """Read a tool's meaning; `names_one` says of a noun whether a parameter tells which one is meant."""
+def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Parameter]) -> Meaning:
+    """Read the meaning of a tool with these parameters."""
     named = own_words(tool, server)
-    clause = _clause(tool.description)
+    clause = _clause(tool.description, named[0])
     said, described = _described(clause)
     verb, family, objects = _operation(named, said)
+    if len(named) == 1 and described and (objects == named or not objects):
+        objects = described.split()
+    if objects and described and all(word in ADJECTIVES or word.endswith("ed") for word in objects):
+        objects = [*objects, *described.split()]
+    if not objects and not described:
+        objects = named if named[0] in BOTH or not parameters else list(_first_entity(parameters))
     many = bool(objects) and inflection.is_plural(objects[-1]) and not lexicon.is_mass(objects[-1])
     noun = " ".join(lexicon.abbreviation(word) for word in objects)
     if not noun:
@@ -76,7 +93,7 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, names_one: Callable[[str], bo
     noun = inflection.singular(noun) if many or not lexicon.is_mass(noun) else noun
     if not noun:
         family, noun = (family if family not in ("", "get", "list") else "use"), " ".join(named)
-    acts_on_one = names_one(noun)
+    acts_on_one = own_parameter(noun, parameters) is not None
     if verb and not family:
         return Meaning(_unknown(verb, acts_on_one), noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)))
     if family in ("", "get") and not acts_on_one:
@@ -86,7 +103,8 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, names_one: Callable[[str], bo
     if not family:
         family = "get" if acts_on_one else "use"
     return Meaning(
-        lexicon.families()[family], noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name))
+        lexicon.families()[family], noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)),
+        tuple(dict.fromkeys(one for one in (SPLIT.get(verb, verb.replace("_", " ")), SPLIT.get(said, said)) if one.isascii() and one)) if verb else (),
     )  # fmt: skip
 
 
@@ -126,7 +144,12 @@ def is_english(text: str) -> bool:
 def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
     """(verb, family or empty, words of the object) of a name, helped by the description's verb."""
     index = lexicon.verb_index()
-    spoken = next((base for base in inflection.bases(said) if base in index), "") if said else ""
+    spoken = next((base for base in (*inflection.bases(said.replace(" ", "_")), *inflection.bases(said.partition(" ")[0])) if base in index), "")
+    if len(named) > 1 and f"{named[0]}_{named[1]}" in index:
+        both = f"{named[0]}_{named[1]}"
+        return both, index[both], _object(named[2:])
+    if len(named) == 1 and named[0] not in index and not lexicon.is_mass(named[0]) and spoken:
+        return named[0], index[spoken], []
     known = [at for at, word in enumerate(named) if word in index]
     agreed = [at for at in known if spoken and index[named[at]] == index[spoken]]
     clear = [at for at in known if named[at] not in BOTH]
@@ -139,7 +162,7 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
         at = clear[-1]
     elif 0 in known and len(named) > 1 and not spoken and not (len(named) == 2 and lexicon.is_mass(named[1])):
         at = 0
-    elif known == [0] and len(named) == 1:
+    elif known == [0] and len(named) == 1 and not (spoken and named[0] in BOTH):
         at = 0
     if at is None and said and len(named) > 1 and named[0] in inflection.bases(said):
         return named[0], "", _object(named[1:])
@@ -147,6 +170,13 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
         return spoken or "", index[spoken] if spoken else "", _object(named)
     words = named[at + 1 :] if at < len(named) - 1 else named[:at]
     return named[at], index[named[at]], _object(words or named[:at])
+
+
+def _first_entity(parameters: Sequence[Parameter]) -> Sequence[str]:
+    """What the first parameter that must be given is, for a name that is a verb alone."""
+    first = next((one for one in parameters if one.required), parameters[0])
+    words = [word for word in first.words if word.lower() not in (*ID_ENDINGS, "name")]
+    return words or first.words
 
 
 def _object(words: Sequence[str]) -> list[str]:
@@ -161,7 +191,7 @@ def _object(words: Sequence[str]) -> list[str]:
     return kept[:4]
 
 
-def _clause(description: str) -> str:
+def _clause(description: str, verb: str) -> str:
     """The first clause of a description as an imperative; empty where it is not English or no verb begins it."""
     if " | " in description[:30]:  # `Product | What the tool does`
         description = description.partition(" | ")[2]
@@ -174,6 +204,8 @@ def _clause(description: str) -> str:
     base = next((one for one in inflection.bases(words[0]) if one in lexicon.verb_index()), None)
     if base is None and re.fullmatch(r"[A-Z][a-z]+s", words[0]) and not words[0].endswith("ss") and len(words) > 2:
         base = words[0].lower()[: -2 if words[0].endswith("oes") else -1]
+    if base is None and verb in inflection.bases(words[0]):
+        base = verb
     if base is None:
         return ""
     rest = [word if word.isupper() or any(c.isupper() for c in word[1:]) else word.lower() for word in words[1:2]]
@@ -185,6 +217,8 @@ def _described(clause: str) -> tuple[str, str]:
     words = re.findall(r"[A-Za-z][\w'-]*|[,.]", clause)
     if not words:
         return "", ""
+    if len(words) > 1 and words[1].lower() in ("that", "if", "whether", "how", "what", "when", "where", "who", "which"):
+        return words[0], ""
     noun: list[str] = []
     for at, word in enumerate(words[1:]):
         low = word.lower()
@@ -198,4 +232,6 @@ def _described(clause: str) -> tuple[str, str]:
         if low.endswith(("ed", "ing")) and noun and at > 0:
             break
         noun.append(word if word.isupper() else low)
+    if noun and len(words) > 2 and words[-1].lower() in PARTICLES:  # `switch a device off`
+        return f"{words[0]} {words[-1].lower()}", " ".join(w for w in noun if w != words[-1].lower()) if len(noun) <= 4 else ""
     return words[0], " ".join(noun) if 0 < len(noun) <= 3 else ""

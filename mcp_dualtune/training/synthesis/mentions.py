@@ -14,10 +14,11 @@ from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter
 from mcp_dualtune.training.synthesis.pools import unit_of
 from mcp_dualtune.training.synthesis.subject import Subject
+from mcp_dualtune.training.synthesis.values import ENTITY_NAMES
 from mcp_dualtune.training.synthesis.wordings import Wordings
 
 ENTITY = ("{p} {n} {v}", "{p} the {n} {v}", "{p} {n} {v}", "{p} the {n} with the ID {v}|id", "{p} {n} ID {v}|id",
-          "{p} {v}|token", "{p} the {v} {n}|name", "{p} {n} #{v}|number", "{p} {n} number {v}|number", ", {n} {v}",
+          "{p} {v}|token", "{p} the {v} {n}|thing", "{p} {n} #{v}|number", "{p} {n} number {v}|number", ", {n} {v}",
           ", {n} ID {v}|id", "({n} {v})")  # fmt: skip
 """Mentions of an object by its id or name."""
 ON = {
@@ -131,6 +132,8 @@ def _patterns(subject: Subject, one: Parameter, may_end: bool) -> list[str]:
         traits = {"id" if by_id else "name", *(("number", "token") if one.kind == "integer" else ())}
         if not by_id or subject.style(one) == "token":
             traits.add("token")
+        if not by_id and ENTITY_NAMES.get(one.entity) not in ("person", "username"):
+            traits.add("thing")
         if one.kind == "array":
             traits &= {"name"}
         found = [p for pattern in ENTITY if (p := _trait(pattern, traits)) and not (one.entity == "object" and "{n}" not in p)]
@@ -159,6 +162,8 @@ def _traits(subject: Subject, one: Parameter) -> set[str]:
         found.add("plural")
     if family.kin == "read":
         found.add("read")
+    if family.name == "deploy":
+        found.add("deploy")
     if family.name in ("update", "set"):
         found.add("change")
     if unit_of(one):
@@ -174,12 +179,14 @@ def _trait(pattern: str, traits: set[str]) -> str:
 def _filled(subject: Subject, one: Parameter, pattern: str, rng: random.Random) -> str:
     name = spoken(one, rng)
     unit = unit_of(one)
-    if unit:
+    if unit and one.role.name != "radius":
         name = re.sub(rf"\s?\b{unit[:-1]}s?\b|\(.*\)", "", name).strip() or "duration"
     if one.entity and one.role.name in ("other", "sku"):
         name = one.entity if one.entity != "object" else subject.meaning.noun
         if one.kind == "array":
             name = inflection.plural(name)
+    if " " in name:
+        name = re.sub(r" names?$", "", name)
     preposition = _preposition(subject, one)
     text = pattern.replace("{n}", name).replace("{p}", preposition).replace("{u}", unit)
     text = re.sub(r"\ba ((?!\{)\w+)", lambda found: inflection.with_article(found[1]), text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcp_dualtune.prompting.reading import opened
 from mcp_dualtune.training.augment import words_of
@@ -41,9 +41,11 @@ HINTS = (
 )  # fmt: skip
 NUMERIC = {
     "limit", "page", "amount", "quantity", "coordinate", "radius", "port", "duration", "level", "degrees", "rating",
-    "measure", "number_a", "number_b", "year", "due", "from_object", "to_object", "arrival_day", "return_day", "start", "end", "date", "time", "month", "priority", "cursor",
+    "measure", "number_a", "number_b", "year", "due", "from_object", "to_object", "day_count", "arrival_day", "return_day", "start", "end", "date", "time", "month", "priority", "cursor",
 }  # fmt: skip
 """Roles that numbers may have; a number in another role is just a number."""
+COUNTED = {"duration", "limit", "quantity", "level", "degrees", "measure", "page", "year", "radius"}
+"""Roles that lists never have."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,14 @@ def parameters_of(tool: ToolSpec, said: Sequence[str] = ()) -> tuple[Parameter, 
     """The parameters of a tool in schema order, those in `said` (decided by the user's config) left out."""
     required = set(tool.input_schema.get("required") or ())
     properties = tool.input_schema.get("properties") or {}
-    return tuple(
+    found = [
         parameter(name, part, name in required)
         for name, part in properties.items()
         if name not in said and name and "{" not in name and "}" not in name
-    )
+    ]
+    if any(one.role.name in ("source", "path") for one in found):  # then a bare `destination` is a path as well
+        found = [replace(one, role=lexicon.roles()["target"]) if one.role.name == "destination" else one for one in found]
+    return tuple(found)
 
 
 def parameter(name: str, part: JSON, required: bool) -> Parameter:
@@ -120,7 +125,9 @@ def own_parameter(noun: str, parameters: Sequence[Parameter]) -> Parameter | Non
     names = {noun, head, inflection.plural(noun), inflection.plural(head)} - {""}
     best: Parameter | None = None
     for one in parameters:
-        if one.kind in ("boolean", "object", "enum") or one.role.name in ("limit", "page", "cursor"):
+        if one.kind in ("boolean", "object") or one.role.name in ("limit", "page", "cursor"):
+            continue
+        if one.kind in ("integer", "number") and not one.entity and one.words[-1].lower() not in ID_ENDINGS:
             continue
         spoken = one.spoken.lower()
         stripped = spoken.rpartition(" ")[0] if spoken.rpartition(" ")[2] in ("name", "names", *ID_ENDINGS) else spoken
@@ -147,18 +154,20 @@ def _role(raw: Sequence[str], words: Sequence[str], schema: Mapping[str, JSON]) 
     about = schema.get("description") if isinstance(schema.get("description"), str) else ""
     items = schema.get("items") if isinstance(schema.get("items"), Mapping) else {}
     numeric = schema.get("type") in ("integer", "number")
+    if spoken == "days" and numeric:
+        return roles["day_count"], ""
     if raw and raw[-1] in ID_WORDS and spoken not in index:
         entity = inflection.singular(" ".join(words[:-1])) if len(words) > 1 else _entity(str(about))
         return roles["other"], entity or "object"
     form = str(schema.get("format") or items.get("format") or "")
     by_format = {"email": "email", "uri": "url", "url": "url", "ipv4": "host", "hostname": "host"}.get(form)
-    if spoken in ("from", "to", "source", "destination", "target", "base", "head", "query", "filter", "data", "value"):
+    if spoken in ("from", "to", "source", "destination", "target", "base", "head", "query", "filter", "data", "value") and not numeric:
         found = _ambiguous(spoken, str(about), schema)
         if found:
             return roles[found], ""
     for name in (spoken, " ".join(raw), " ".join(words[-2:]).lower(), last, inflection.singular(spoken), inflection.singular(last)):
         found = index.get(name)
-        if found and not (numeric and found not in NUMERIC) and (len(name) > 2 or name == spoken):
+        if found and not (numeric and found not in NUMERIC) and not (found in COUNTED and "items" in schema) and (len(name) > 2 or name == spoken):
             if by_format and found not in ("recipient", "copied", "attendees", "path"):
                 found = by_format
             return roles[found], _known(spoken, found)

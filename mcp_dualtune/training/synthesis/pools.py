@@ -82,6 +82,10 @@ def family_of(one: Parameter, noun: str) -> str:
         if last in ID_ENDINGS or one.name.lower().endswith(("id", "ids")):
             return "id"
         return ENTITY_NAMES.get(one.entity, "project_name" if one.entity != "object" else "id")
+    if one.role.name == "device" and one.spoken in ("light", "lamp", "light name"):
+        return "light"
+    if family == "file_path" and noun.rpartition(" ")[2] in ("directory", "folder", "tree", "repository", "project"):
+        return "folder_path"
     if one.role.name == "title" and last in ("name", "names") and noun.rpartition(" ")[2] in ENTITY_NAMES:
         return ENTITY_NAMES[noun.rpartition(" ")[2]]
     if family in ("country", "language", "other_language") and (CODE.search(one.described) or CODE.search(one.spoken)):
@@ -112,7 +116,10 @@ def style_of(one: Parameter, noun: str) -> str:
 
 def unit_of(one: Parameter) -> str:
     """The unit of a duration, from its name or description; empty where none is named."""
-    if one.role.name not in ("duration", "radius"):
+    if one.role.name == "radius":
+        found = re.search(r"\b(met(?:re|er)s|kilomet(?:re|er)s|km|miles|feet)\b", f"{one.spoken} {one.described}", re.IGNORECASE)
+        return found[1].lower() if found else ""
+    if one.role.name not in ("duration", "day_count"):
         return ""
     for text in (one.spoken, one.described):
         for unit in numbers.UNIT_RANGES:

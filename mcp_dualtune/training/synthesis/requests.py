@@ -27,6 +27,8 @@ from mcp_dualtune.training.synthesis.wordings import Wordings
 STYLES = (("verb", 0.4), ("claim", 0.27), ("description", 0.13), ("keywords", 0.11), ("passive", 0.09))
 OPTIONAL = 0.3
 MOST_OPTIONAL = 3
+ACTIVE = {"put", "bring", "give", "turn", "take", "drop", "get", "have", "start", "carry", "do", "go"}
+"""Verbs that read badly in the passive."""
 UNSAID = ("cursor", "token")
 """Optional parameters that hardly anybody speaks of."""
 
@@ -41,6 +43,10 @@ def chosen(subject: Subject, rng: random.Random) -> list[Parameter]:
     extra = [one for one in optional if rng.random() < share]
     if subject.own in optional and subject.own not in extra and rng.random() < 0.6:
         extra.append(subject.own)  # type: ignore[arg-type]
+    fields = [one for one in optional if one is not subject.own]
+    if subject.meaning.family.name in ("update", "set") and fields and not any(one in extra for one in fields):
+        if not any(one is not subject.own for one in subject.required):
+            extra.append(rng.choice(fields))  # a change needs something that changes
     rng.shuffle(extra)
     kept = extra[:MOST_OPTIONAL]
     return [one for one in subject.parameters if one.required or one in kept]
@@ -96,7 +102,7 @@ def _styled(style: str, draft: Draft, rng: random.Random, wordings: Wordings, *,
     if style == "keywords":
         return frames.keyword(keywords(draft, rng, wordings), rng, wordings)
     if style == "passive":
-        verbs = [pattern.split(" ")[0] for pattern in subject.verbs if pattern.count(" ") == 1 and pattern.endswith(" {o}")]
+        verbs = [pattern.split(" ")[0] for pattern in subject.verbs if pattern.count(" ") == 1 and pattern.endswith(" {o}") and pattern.split(" ")[0] not in ACTIVE]
         if not verbs:
             return None
         verb = rng.choice(verbs)

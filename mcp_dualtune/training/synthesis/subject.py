@@ -16,6 +16,8 @@ from mcp_dualtune.training.synthesis.parameters import Parameter, own_parameter,
 from mcp_dualtune.training.synthesis.pools import Pair, pool, style_of
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
+STOPPED = {"all", "new", "details", "info", "is", "has", "can", "lookup", "number", "index", "health", "return", "perform", "use", "allow"}
+"""Words that tools begin with and people do not."""
 VALUES = 48
 """Values that are made up for each parameter."""
 
@@ -59,13 +61,15 @@ def subjects(server: ServerSpec, rng: random.Random) -> list[Subject]:
     read = []
     for tool in server.tools:
         parameters = parameters_of(tool, decided)
-        meaning = meaning_of(tool, server, lambda noun, known=parameters: own_parameter(noun, known) is not None)  # type: ignore[misc]
+        meaning = meaning_of(tool, server, parameters)
         read.append((tool, meaning, parameters))
     nouns = [meaning.noun for _, meaning, _ in read]
     found = []
     for tool, meaning, parameters in read:
         others = [other for _, other, _ in read if other is not meaning]
-        own = own_parameter(meaning.noun, parameters) if meaning.family.determiner in ("one", "many", "fact", "plain") else None
+        own = own_parameter(meaning.noun, parameters)
+        if meaning.family.determiner == "new" and own is not None and own.role.name not in ("path", "folder", "url"):
+            own = None  # what is new has no id yet; its name is a title
         entities = {one.entity for one in parameters if one is not own}
         taken = {noun for noun in nouns if noun != meaning.noun} | entities
         verbs, claims = _wordings(meaning, others)
@@ -88,7 +92,8 @@ def _nouns(meaning: Meaning, others: Sequence[Meaning], taken: set[str]) -> tupl
     head = meaning.noun.rpartition(" ")[2]
     rivals = [o for o in others if o.family.kin == meaning.family.kin and o.noun.rpartition(" ")[2] == head]
     found = [meaning.noun, *lexicon.synonyms(meaning.noun)]
-    described = inflection.singular(meaning.described) if meaning.described else ""
+    fact = meaning.family.determiner == "fact"
+    described = meaning.described if fact else inflection.singular(meaning.described)
     if described and not rivals and not lexicon.is_mass(described):
         found.append(described)
     if not rivals and head != meaning.noun and meaning.family.name not in ("use", "fact", "convert", "calculate"):
@@ -109,7 +114,8 @@ def _wordings(meaning: Meaning, others: Sequence[Meaning]) -> tuple[tuple[str, .
         and other.family.determiner == meaning.family.determiner
     ]
     theirs = {word for family in rivals for word in family.words}
-    fitting = [_for_noun(pattern, meaning.noun) for pattern in meaning.family.verbs]
+    own = [f"{verb} {{o}}" for verb in meaning.verbs if verb not in STOPPED]
+    fitting = [*own, *(_for_noun(pattern, meaning.noun) for pattern in meaning.family.verbs if pattern not in own)]
     verbs = [p for p in fitting if p and p.split()[0] not in theirs] or [p for p in fitting if p][:1] or ["get {o}"]
     claims = [claim for pattern in meaning.family.claims if (claim := _for_noun(pattern, meaning.noun))]
     return tuple(verbs), tuple(claims)

@@ -170,7 +170,7 @@ def _half(key: str, part: int) -> Maker:
 
 def _slug(rng: random.Random) -> str:
     return shortened(f"{rng.choice(_topics('services'))}_{rng.choice(_names('words'))}") if rng.random() < 0.4 else (
-        rng.choice(_names("tables")) if rng.random() < 0.6 else rng.choice(_names("columns"))
+        rng.choice(_names("tables")) if rng.random() < 0.6 else f"{rng.choice(_names('tables'))}_{rng.choice(_names('words'))}"
     )  # fmt: skip
 
 
@@ -190,6 +190,7 @@ FAMILIES: dict[str, Maker] = {
     "question": _from_topics("questions"), "kind": _from_topics("kinds"), "status": _from_topics("statuses"),
     "priority": _from_topics("priorities"), "field": _from_topics("fields"), "tag": _from_topics("tags"),
     "device": _from_topics("devices"), "element": _from_topics("elements"), "food": _from_topics("foods"),
+    "room": _from_topics("rooms"), "medication": _from_topics("medications"), "light": lambda rng: str(rng.choice([d for d in _topics("devices") if "l" in d[-6:] and ("light" in d or "lamp" in d)])),
 }  # fmt: skip
 """Family -> maker of one value."""
 PROSE = {"prose", "question", "code", "command", "sql", "json", "formula", "depiction", "html"}
@@ -202,14 +203,14 @@ ENTITY_NAMES = {
     "member": "username", "employee": "person", "contact": "person", "patient": "person", "student": "person",
     "person": "person", "company": "company", "organization": "company", "supplier": "company", "vendor": "company",
     "product": "product", "item": "product", "playlist": "media", "album": "media", "song": "media", "movie": "media",
-    "book": "media", "room": "place_name", "hotel": "place_name", "restaurant": "place_name", "building": "place_name",
+    "book": "media", "room": "room", "hotel": "place_name", "restaurant": "place_name", "building": "place_name",
     "warehouse": "place_name", "store": "place_name", "database": "slug", "table": "slug", "bucket": "service",
     "service": "service", "server": "host", "host": "host", "cluster": "service", "container": "service",
     "device": "device", "branch": "branch", "repository": "repo", "file": "file_path", "folder": "folder_path",
     "directory": "folder_path", "recipe": "food", "ingredient": "food", "meal": "food", "dish": "food", "city": "city",
     "country": "country", "lead": "person", "candidate": "person", "driver": "person", "doctor": "person",
     "author": "person", "artist": "person", "location": "city", "label": "tag", "tag": "tag", "category": "kind",
-    "entity": "person", "light": "device", "lamp": "device", "employee name": "person", "course": "title",
+    "entity": "person", "light": "light", "lamp": "light", "employee name": "person", "course": "title",
     "event": "title", "page": "title", "document": "title", "sheet": "project_name", "environment": "environment",
     "namespace": "slug", "queue": "service", "image": "file_path", "video": "media", "podcast": "media", "secret": "slug",
     "variable": "slug", "metric": "slug", "column": "slug", "field": "field", "node": "service", "pod": "service",
