@@ -18,6 +18,8 @@ from mcp_dualtune.training.synthesis.subject import Subject
 from mcp_dualtune.training.synthesis.wordings import Wordings
 from mcp_dualtune.types import JSON
 
+PHRASAL = re.compile(r"\b(\w+) (up|out|down|off|away|back) (it|that one)\b")
+"""`pull up it` is `pull it up`."""
 GIVING = ("read", "create")
 """Kinds of operations whose result names an object."""
 
@@ -27,7 +29,7 @@ def pairs(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject, Parameter
     found: list[tuple[Subject, Subject, Parameter | None]] = []
     for first in subjects:
         for second in subjects:
-            if first is second or not first.sayable:
+            if first is second or first.unsayable:
                 continue
             link = _link(first, second)
             others = [one for one in second.required if one is not link]
@@ -41,7 +43,7 @@ def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subje
     if linked and rng.random() < 0.75:
         first, second, link = rng.choice(list(linked))
     else:
-        able = [one for one in subjects if one.sayable]
+        able = [one for one in subjects if not one.unsayable]
         if len(able) < 2:
             return None
         (first, second), link = rng.sample(able, 2), None
@@ -52,7 +54,7 @@ def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subje
     after = _following(second, given, link, rng, wordings)
     if after is None:
         return None
-    frame = wordings.choose([f for f in lexicon.table("frames")["joined"] if link is None or f.index("{a}") < f.index("{b}")], rng)
+    frame = wordings.choose([f for f in lexicon.table("frames")["joined"] if (f.index("{a}") < f.index("{b}") and link is not None) or (link is None and "so that" not in f)], rng)
     values: dict[str, Sequence[JSON]] = {}
     steps = []
     texts = []
@@ -78,6 +80,8 @@ def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subje
 
 def _following(second: Subject, given: list[Parameter], link: Parameter | None, rng: random.Random, wordings: Wordings) -> tuple[str, Mapping[str, JSON]] | None:
     """(the second clause, with a pronoun for what the first step found; values that its words fix)."""
+    if second.meaning.family.name in ("update", "set") and not any(one is not second.own for one in given):
+        return None
     if link is None:
         made = imperative(second, given, rng, wordings)
         return (made[0], made[1].arguments) if made else None
@@ -90,7 +94,8 @@ def _following(second: Subject, given: list[Parameter], link: Parameter | None, 
     pronoun = rng.choice(("it", "it", "that one", "the result"))
     text = re.sub(rf"(?:the )?(?:(?:{nouns}|{noun}) )?(?:\S+ )?(?:with the \w+ |called |named |number |no\. )?['\"`#]*{re.escape(place)}['\"`]*(?: (?:{nouns}))?", f" {pronoun} ", made[0]) \
         if link is second.own else made[0].replace(place, pronoun)
-    return re.sub(r"\s+", " ", text).strip(), made[1].arguments
+    text = re.sub(r"\s+([,.;:])", r"\1", re.sub(r"\s+", " ", text)).strip()
+    return PHRASAL.sub(r"\1 \3 \2", text), made[1].arguments
 
 
 def _link(first: Subject, second: Subject) -> Parameter | None:

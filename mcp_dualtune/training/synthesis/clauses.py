@@ -29,6 +29,8 @@ SLOTS = {
 """Which roles a place in a pattern stands for; `field` is the first thing that a change changes."""
 MANY_MENTIONS = 3
 """A clause carries so many parameters besides its object; more are told in a sentence of their own."""
+LATER = {"end", "return_day", "destination", "to_unit", "target", "target_language", "number_b", "to_object"}
+"""Roles that follow their counterpart: from a day to another."""
 BARE = {"title", "query", "topic", "location", "path", "url", "from_unit", "to_unit", "sql", "code", "text", "media", "device", "email"}
 """Roles whose values speak for themselves in a terse line."""
 PRONOUNS = ("the", "my", "our", "all", "all the", "", "all our", "all my")
@@ -102,6 +104,8 @@ def fitting(patterns: Sequence[str], draft: Draft) -> list[str]:
         roles = [set(SLOTS[name]) for name in names if name != "field"]
         if all(any(one.role.name in wanted for one in draft.waiting) for wanted in roles):
             found += [pattern] * (4 if roles else 2 if names else 1)
+    if any(len(SLOT.findall(pattern)) > 1 for pattern in found) and draft.subject.meaning.family.name in ("convert", "translate"):
+        return [pattern for pattern in found if "<" in pattern]
     return found
 
 
@@ -154,7 +158,7 @@ def clause_of_description(draft: Draft, rng: random.Random, wordings: Wordings) 
 def _instead(subject: Subject, one: Parameter, noun: str, rng: random.Random) -> str:
     """What a value is called where the description says `a project`."""
     value = shown(subject, one, rng)
-    bare = one.role.name not in ("other", "sku", "namespace", "project", "from_object", "to_object")
+    bare = one.role.name not in ("other", "sku", "namespace", "store", "project", "from_object", "to_object")
     return value if bare else f"{rng.choice(('', 'the '))}{noun} {value}"
 
 
@@ -174,7 +178,7 @@ def keywords(draft: Draft, rng: random.Random, wordings: Wordings) -> str:
             value = rng.random() < 0.6
             draft.arguments[one.name] = value
             parts.append(f"{one.spoken} {'on' if value else 'off'}")
-        elif one is subject.own or subject.style(one) == "token" and len(draft.waiting) == 1 or (
+        elif one is subject.own or one.spoken == noun or subject.style(one) == "token" and len(draft.waiting) == 1 or (
             one.role.name in BARE and rng.random() < 0.7
         ):
             parts.append(shown(subject, one, rng))
@@ -210,7 +214,7 @@ def _mentions(
     order = list(draft.waiting)
     if rng.random() < 0.35:
         rng.shuffle(order)
-    order.sort(key=lambda one: one.role.name not in ("title", "sku") or one.kind != "string")
+    order.sort(key=lambda one: (one.role.name not in ("title", "sku") or one.kind != "string", one.role.name in LATER))
     for one in order:
         if one.kind == "boolean":
             value = rng.random() < 0.6

@@ -31,6 +31,8 @@ LONGEST = 560
 class Sieve:
     """Keeps what is good and new, and counts the rest by reason."""
 
+    decided: frozenset[str] = frozenset()
+    """Parameters that the user's config gives to every call: no request gives them."""
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
     _validators: dict[str, Draft202012Validator] = field(default_factory=dict)
@@ -64,7 +66,7 @@ class Sieve:
         places = template.places
         if any(name not in places for name in PLACE.findall(template.text)):
             return "place without a value"
-        if len(PLACE.findall(template.text)) != len(places):
+        if any(template.text.count("{" + name + "}") != 1 for name in places):
             return "value said twice"
         if len(template.text) > LONGEST:
             return "too long"
@@ -89,7 +91,7 @@ class Sieve:
     def _valid(self, tool: ToolSpec, arguments: Mapping[str, JSON], missing: tuple[str, ...]) -> bool:
         key = f"{tool.name} {' '.join(missing)}"
         if key not in self._validators:
-            needed = [name for name in tool.input_schema.get("required") or () if name not in missing]
+            needed = [name for name in tool.input_schema.get("required") or () if name not in missing and name not in self.decided]
             self._validators[key] = Draft202012Validator({**tool.input_schema, "required": needed})
         return self._validators[key].is_valid(arguments)
 

@@ -13,30 +13,36 @@ from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.wordings import Wordings
 
 QUESTION = re.compile(r"^(?:what|which|who|where|when|how|is|are|do|does|can|could|any|will|would|why)\b", re.IGNORECASE)
-ME = re.compile(r"\b(?:me|let)\b")
+ME = re.compile(r"\b(?:me|let)\b|^(?:show|display|print|read out|bring up|give|tell)\b")
 SPEAKER = re.compile(r"\b(?:I|I'm|I've|I'd|we|let's|me|us|let)\b(?! you)")
 """Frames in which the speaker acts: nobody wants to show something to himself."""
+LONG = 100
+"""Nothing follows a clause that is longer: nobody would wait for the end of the sentence."""
 PLAIN, GERUND = 0.38, 0.08
 BEFORE, AFTER = 0.13, 0.09
 
 
 def framed(clause: str, rng: random.Random, wordings: Wordings, *, imperative: bool, open_end: bool, alone: bool = True) -> str:
     """A clause as a whole request; after an open end nothing follows, and only little where it does not stand `alone`."""
+    story = rng.random() < BEFORE
     text = clause
     told = bool(ME.search(clause))
     if imperative:
-        roll = rng.random()
+        roll = rng.random() if not story else 0.0
+        closed = open_end or len(clause) > LONG
         if roll < PLAIN:
-            text = _put(_options("plain", open_end), "{c}", clause, rng, Wordings())
+            text = _put(_options("plain", closed), "{c}", clause, rng, Wordings())
         elif roll < PLAIN + GERUND and not told and "," not in clause.split("{")[0] and clause.split()[0].isalpha():
-            text = _put(_options("gerund", open_end), "{g}", inflection.gerund(clause), rng, wordings)
+            text = _put(_options("gerund", closed), "{g}", inflection.gerund(clause), rng, wordings)
         else:
-            options = _options("imperative", open_end)
+            options = _options("imperative", closed)
             options = [frame for frame in options if not SPEAKER.search(frame)] if told else options
             text = _put(options, "{c}", clause, rng, wordings)
-    if rng.random() < BEFORE:
-        story = wordings.choose(lexicon.table("frames")["before"], rng)
-        return _look(f"{story} {text[:1].upper()}{text[1:]}" if rng.random() < 0.8 or QUESTION.match(text) or not imperative else f"{story.rstrip('.')}, so {_lower(text)}", rng, open_end)
+    if story:
+        before = wordings.choose(lexicon.table("frames")["before"], rng)
+        if rng.random() < 0.8 or QUESTION.match(text) or not imperative:
+            return _look(f"{before} {text[:1].upper()}{text[1:]}", rng, open_end)
+        return _look(f"{before.rstrip('.')}, so {_lower(text)}", rng, open_end)
     if alone and not open_end and rng.random() < AFTER:
         reason = wordings.choose(lexicon.table("frames")["after"], rng)
         if re.search(r"[.?!]$", text):

@@ -40,22 +40,24 @@ def _hinted(subject: Subject, required: list[Parameter], rng: random.Random, wor
     template = worded(subject, required, rng, wordings)
     if template is None:
         return None
-    one = subject.own if subject.own in required else rng.choice(required)
-    if one is None or one.kind in ("array", "object"):
+    one = subject.own
+    if one is None or one not in required or one.kind in ("array", "object"):
         return None
-    place = re.search(rf"['\"`]?#?\{{{re.escape(one.name)}\}}['\"`]?", template.text)
+    place = re.search(rf"['\"`]?#?\{{{re.escape(one.name)}\}}['\"`]?(?: (?P<noun>[a-z]+))?", template.text)
     if place is None:
         return None
-    before = template.text[: place.start()]
-    noun = one.entity if one.entity not in ("", "object") else one.spoken if one is not subject.own else subject.meaning.noun
+    before, end = template.text[: place.start()], place.end()
+    nouns = "|".join(re.escape(noun) for noun in sorted({*subject.nouns, one.entity or one.spoken}, key=len, reverse=True))
+    led = re.search(rf"(?:the |my |our )?\b(?P<noun>{nouns})\b(?: (?:with the )?[\w.]+){{0,3}} $", before)
     vague = rng.choice(lexicon.table("frames")["vague"])
-    led = re.search(rf"(?:the )?\b{re.escape(noun)}\b(?: (?:with the )?[\w.]+){{0,3}} $", before)
     if led:
-        before = before[: led.start()]
-        vague = f"{rng.choice(('that', 'this', 'the other', 'the same', 'my'))} {noun}"
-    elif subject.style(one) != "token":
-        return None
-    return RequestTemplate(f"{before}{vague}{template.text[place.end():]}", template.arguments, template.values), _names(subject, [one])
+        before, end = before[: led.start()], place.end() if not place["noun"] else place.start("noun") - 1
+        vague = f"{rng.choice(('that', 'this', 'the other', 'the same', 'my'))} {led['noun']}"
+    elif place["noun"]:
+        before, end = re.sub(r"the $", "", before), place.start("noun") - 1
+        if place["noun"] in subject.nouns:
+            vague, end = f"{rng.choice(('that', 'this', 'the other', 'the same', 'my'))} {place['noun']}", place.end()
+    return RequestTemplate(f"{before}{vague}{template.text[end:]}", template.arguments, template.values), _names(subject, [one])
 
 
 def _names(subject: Subject, left_out: list[Parameter]) -> tuple[str, ...]:

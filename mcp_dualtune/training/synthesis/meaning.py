@@ -97,7 +97,7 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
     if verb and not family:
         return Meaning(_unknown(verb, acts_on_one), noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)))
     if family in ("", "get") and not acts_on_one:
-        family = "list" if many else "fact"
+        family = "list" if many else ("fact" if family or _is_thing(noun, tool.description) else "use")
     if family == "list" and not many and acts_on_one:
         family = "read"
     if not family:
@@ -148,7 +148,7 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
     if len(named) > 1 and f"{named[0]}_{named[1]}" in index:
         both = f"{named[0]}_{named[1]}"
         return both, index[both], _object(named[2:])
-    if len(named) == 1 and named[0] not in index and not lexicon.is_mass(named[0]) and spoken:
+    if len(named) == 1 and named[0] not in index and not lexicon.is_mass(named[0]) and spoken and not inflection.is_plural(named[0]):
         return named[0], index[spoken], []
     known = [at for at, word in enumerate(named) if word in index]
     agreed = [at for at in known if spoken and index[named[at]] == index[spoken]]
@@ -170,6 +170,13 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
         return spoken or "", index[spoken] if spoken else "", _object(named)
     words = named[at + 1 :] if at < len(named) - 1 else named[:at]
     return named[at], index[named[at]], _object(words or named[:at])
+
+
+def _is_thing(noun: str, description: str) -> bool:
+    """Whether a name without a verb is a thing to look up, and not a word of which nothing is known."""
+    head, nouns = noun.rpartition(" ")[2], lexicon.table("nouns")
+    known = any(head in nouns[key] for key in ("synonyms", "mass", "prepositions", "plural_only"))
+    return known or (bool(description) and is_english(description))
 
 
 def _first_entity(parameters: Sequence[Parameter]) -> Sequence[str]:
@@ -199,12 +206,14 @@ def _clause(description: str, verb: str) -> str:
     first = re.sub(r"^(?:This tool|Tool to|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+", "", first)
     first = first.rstrip(".!:;, ").replace("`", "")
     words = first.split()
-    if not words or len(first) > CLAUSE or not is_english(first) or "{" in first:
+    if not words or len(first) > CLAUSE or "{" in first:
         return ""
+    if not is_english(first):
+        return "" if verb in lexicon.verb_index() else first  # in its own language it is a request as it stands
     base = next((one for one in inflection.bases(words[0]) if one in lexicon.verb_index()), None)
     if base is None and re.fullmatch(r"[A-Z][a-z]+s", words[0]) and not words[0].endswith("ss") and len(words) > 2:
         base = words[0].lower()[: -2 if words[0].endswith("oes") else -1]
-    if base is None and verb in inflection.bases(words[0]):
+    if base is None and verb in inflection.bases(words[0]) and len(words) > 1 and words[1].lower() in ARTICLES:
         base = verb
     if base is None:
         return ""
@@ -215,7 +224,7 @@ def _clause(description: str, verb: str) -> str:
 def _described(clause: str) -> tuple[str, str]:
     """(verb, object) of a description's first clause."""
     words = re.findall(r"[A-Za-z][\w'-]*|[,.]", clause)
-    if not words:
+    if not words or not is_english(clause):
         return "", ""
     if len(words) > 1 and words[1].lower() in ("that", "if", "whether", "how", "what", "when", "where", "who", "which"):
         return words[0], ""

@@ -85,6 +85,8 @@ def mention(
     pattern = wordings.choose(_patterns(subject, one, may_end), rng)
     if pattern.startswith(":"):
         return Mention(": " + shown(subject, one, rng, final=True), "final")
+    if pattern == "{v}" and subject.style(one) == "phrase":
+        return Mention(f'"{{{one.name}}}"', "after")  # a bare title would run into the words before it
     place = "close" if pattern.startswith((",", "-", "(")) else "after"
     return Mention(_filled(subject, one, pattern, rng), place)
 

@@ -31,6 +31,9 @@ def number(family: str, schema: Mapping[str, JSON], rng: random.Random, unit: st
     low, high = _range(family, schema, unit)
     if high < low:
         return None
+    if schema.get("type") == "number" and math.floor(high) < math.ceil(low):  # no whole number fits
+        value = round(rng.uniform(low, high), 2)
+        return str(value), value
     step = schema.get("multipleOf")
     if isinstance(step, int | float) and step > 0:
         value: int | float = step * rng.randint(math.ceil(low / step), max(math.floor(high / step), math.ceil(low / step)))
@@ -72,10 +75,11 @@ def _range(family: str, schema: Mapping[str, JSON], unit: str) -> tuple[float, f
         low, high = (1.7e9, 1.76e9) if family == "early_date" else (1.77e9, 1.83e9)
     least, most = schema.get("minimum"), schema.get("maximum")
     above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    margin = 1.0 if schema.get("type") == "integer" or not _narrow(above, below, least, most) else 0.01
     if isinstance(above, int | float) and not isinstance(above, bool):
-        least = max(float(above) + 1, float(least)) if isinstance(least, int | float) else float(above) + 1
+        least = max(above + margin, float(least)) if isinstance(least, int | float) else above + margin
     if isinstance(below, int | float) and not isinstance(below, bool):
-        most = min(float(below) - 1, float(most)) if isinstance(most, int | float) else float(below) - 1
+        most = min(below - margin, float(most)) if isinstance(most, int | float) else below - margin
     if isinstance(least, int | float) and isinstance(most, int | float) and not (least <= low and high <= most):
         # The schema says more than the name does.
         return (max(low, least), min(high, most)) if max(low, least) < min(high, most) else (least, most)
@@ -84,3 +88,9 @@ def _range(family: str, schema: Mapping[str, JSON], unit: str) -> tuple[float, f
     if isinstance(most, int | float):
         low, high = min(low, most), min(high, most)
     return low, high
+
+
+def _narrow(above: JSON, below: JSON, least: JSON, most: JSON) -> bool:
+    """Whether open bounds leave less than a few whole numbers."""
+    low, high = above if isinstance(above, int | float) else least, below if isinstance(below, int | float) else most
+    return isinstance(low, int | float) and isinstance(high, int | float) and high - low < 4

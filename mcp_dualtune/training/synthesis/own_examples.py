@@ -136,9 +136,9 @@ def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weig
         arguments = example.arguments or {}
         absent = tuple(name for name in needed if name not in arguments)
         if absent:
-            missing.append((RequestTemplate(_safe(example.request), arguments, {}), absent))
+            missing.append((RequestTemplate(example.request, arguments, {}), absent))
             continue
-        requests.append(RequestTemplate(_safe(example.request), arguments, {}))
+        requests.append(RequestTemplate(example.request, arguments, {}))
         if weight and (general := generalised(example, tool, values)) is not None:
             requests.append(general)
     wanted = weight / (1 - weight) * len(entry.requests) if weight else 0
@@ -148,7 +148,7 @@ def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weig
 
 def generalised(example: OwnExample, tool: ToolSpec, values: Mapping[str, Sequence[JSON]]) -> RequestTemplate | None:
     """The example with places for the values that it says once and letter by letter; None where there are none."""
-    text, arguments = _safe(example.request), dict(example.arguments or {})
+    text, arguments = example.request, dict(example.arguments or {})
     hidden = {slot.path[0] for slot in unreadable(text, tool, arguments)}
     placed: dict[str, Sequence[JSON]] = {}
     for name, value in (example.arguments or {}).items():
@@ -161,10 +161,6 @@ def generalised(example: OwnExample, tool: ToolSpec, values: Mapping[str, Sequen
             placed[name] = [value if isinstance(value, str) else [said, value], *options]
             del arguments[name]
     return RequestTemplate(text, arguments, placed) if placed else None
-
-
-def _safe(text: str) -> str:
-    return text
 
 
 def _server(tool: str, name: JSON, servers: Sequence[ServerSpec]) -> ServerSpec:

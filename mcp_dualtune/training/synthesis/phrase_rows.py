@@ -105,13 +105,21 @@ def _checked(entry: Entry, server: ServerSpec) -> Entry:
     Raises:
         TrainingError: one does not.
     """
-    tool = next(tool for tool in server.tools if tool.name == entry.tool)
-    loose = {**tool.input_schema, "required": []}
-    for template in (*entry.requests, *(template for template, _ in entry.missing)):
-        size = max((len(template.values[name]) for name in template.places), default=1)
-        for at in range(size):
-            drawn = {name: said(template.values[name][at % len(template.values[name])])[1] for name in template.places}
-            problems = validate_arguments(loose, {**template.arguments, **drawn})
-            if problems:
-                raise TrainingError(f"a request of `{entry.tool}` does not fit its schema: {problems[0]} ({template.text!r}).", hint="Correct the value in `values` or `args`.")
+    schema = next(tool for tool in server.tools if tool.name == entry.tool).input_schema
+    loose = {**schema, "required": []}
+    templates = [*entry.requests, *(template for template, _ in entry.missing)]
+    tried = [(template.text, template.arguments) for template in templates]
+    seen: set[int] = set()
+    for template in templates:
+        for name, values in template.values.items():
+            if id(values) not in seen and name in (schema.get("properties") or {}):
+                seen.add(id(values))
+                tried += [(f"values of {name}", {name: said(value)[1]}) for value in values]
+    for where, arguments in tried:
+        problems = validate_arguments(loose, arguments)
+        if problems:
+            raise TrainingError(
+                f"a request of `{entry.tool}` does not fit its schema: {problems[0]} ({where}).",
+                hint="Correct the value in `values` or `args`.",
+            )
     return entry

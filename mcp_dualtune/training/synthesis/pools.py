@@ -24,7 +24,7 @@ from mcp_dualtune.types import JSON, canonical
 Pair = tuple[str, JSON]
 """What is said, and the argument."""
 
-DEPTH, ITEMS, TRIES = 3, 3, 8
+DEPTH, TRIES = 5, 8
 SPOKEN_DATES = 0.12
 """Share of ISO dates that are said in words; a model must write those."""
 EXAMPLES = 0.3
@@ -182,7 +182,7 @@ def _string(one: Parameter, noun: str, rng: random.Random, schema: Mapping[str, 
         elif isinstance(pattern, str) and attempt >= TRIES // 2:
             text = _matching(pattern, rng)
         elif family in ("iso_date", "moment"):
-            half = {"start": 1, "end": 2}.get(one.role.name, 0)
+            half = {"start": 1, "arrival_day": 1, "end": 2, "return_day": 2, "due": 2}.get(one.role.name, 0)
             text = iso_date(rng, half) if family == "iso_date" else moment(rng, half)
         else:
             text = FAMILIES[family](rng)
@@ -190,7 +190,19 @@ def _string(one: Parameter, noun: str, rng: random.Random, schema: Mapping[str, 
             if family == "iso_date" and rng.random() < SPOKEN_DATES and re.fullmatch(r"\d{4}-\d\d-\d\d", text):
                 return spoken_date(text, rng), text
             return text, text
-    return None
+    text = _sized(schema, rng)
+    return (text, text) if _fits(text, schema) else None
+
+
+def _sized(schema: Mapping[str, JSON], rng: random.Random) -> str:
+    """Some text of a length that the schema allows."""
+    least, most = int(schema.get("minLength") or 1), int(schema.get("maxLength") or 400)
+    text = FAMILIES["prose"](rng)
+    while len(text) < least:
+        text += ". " + FAMILIES["prose"](rng)
+    if len(text) <= most:
+        return text
+    return "".join(rng.choice(string.ascii_uppercase + string.digits) for _ in range(max(least, min(most, 8))))
 
 
 def _fits(text: str, schema: Mapping[str, JSON]) -> bool:

@@ -20,6 +20,7 @@ from mcp_dualtune.training.synthesis.clauses import (
     keywords,
     object_and_rest,
 )
+from mcp_dualtune.training.synthesis.meaning import is_english
 from mcp_dualtune.training.synthesis.parameters import Parameter
 from mcp_dualtune.training.synthesis.subject import Subject
 from mcp_dualtune.training.synthesis.wordings import Wordings
@@ -66,7 +67,7 @@ def worded(
     style = rng.choices([name for name, _ in styles], [weight for _, weight in styles])[0]
     rest: list[Parameter] = []
     long = len(draft.waiting) > MANY_MENTIONS + 1 or (len(draft.waiting) > 1 and rng.random() < 0.07)
-    if long and style not in ("keywords", "passive"):
+    if long and style not in ("keywords", "passive") and subject.meaning.family.name != "convert":
         keep = [one for one in draft.waiting if one is subject.own] or draft.waiting[:1]
         rest = [one for one in draft.waiting if one not in keep]
         draft.waiting = keep
@@ -98,7 +99,7 @@ def _styled(style: str, draft: Draft, rng: random.Random, wordings: Wordings, *,
     subject = draft.subject
     if style == "description":
         text = clause_of_description(draft, rng, wordings)
-        return frames.framed(text, rng, wordings, imperative=True, open_end=draft.open_end, alone=not plain_end)
+        return frames.framed(text, rng, wordings, imperative=is_english(subject.meaning.clause), open_end=draft.open_end, alone=not plain_end)
     if style == "keywords":
         return frames.keyword(keywords(draft, rng, wordings), rng, wordings)
     if style == "passive":

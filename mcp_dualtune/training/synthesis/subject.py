@@ -16,7 +16,7 @@ from mcp_dualtune.training.synthesis.parameters import Parameter, own_parameter,
 from mcp_dualtune.training.synthesis.pools import Pair, pool, style_of
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
-STOPPED = {"all", "new", "details", "info", "is", "has", "can", "lookup", "number", "index", "health", "return", "perform", "use", "allow"}
+STOPPED = {"all", "new", "details", "info", "is", "has", "can", "lookup", "number", "index", "health", "return", "perform", "use", "allow", "tell", "give"}
 """Words that tools begin with and people do not."""
 VALUES = 48
 """Values that are made up for each parameter."""
@@ -37,6 +37,8 @@ class Subject:
     claims: tuple[str, ...]
     unique: bool
     """Whether no other tool of the server does the same kind of thing."""
+    decided: tuple[str, ...] = ()
+    """Parameters that the user's config gives to every call."""
     values: Mapping[str, Sequence[JSON]] = field(default_factory=dict)
     """By parameter, in the form of `records.said`."""
 
@@ -46,9 +48,11 @@ class Subject:
         return tuple(one for one in self.parameters if one.required)
 
     @property
-    def sayable(self) -> bool:
-        """Whether values are known for all that must be given."""
-        return all(self.values.get(one.name) or one.kind == "boolean" for one in self.required)
+    def unsayable(self) -> tuple[str, ...]:
+        """Names of what must be given and no value is known for."""
+        known = {one.name for one in self.parameters if self.values.get(one.name) or one.kind == "boolean"}
+        needed = self.tool.input_schema.get("required") or ()
+        return tuple(name for name in needed if name not in known and name not in self.decided)
 
     def style(self, one: Parameter) -> str:
         """How the values of a parameter must be set off from the words around them."""
@@ -76,7 +80,7 @@ def subjects(server: ServerSpec, rng: random.Random) -> list[Subject]:
         found.append(
             Subject(
                 tool, meaning, parameters, own, _nouns(meaning, others, taken), verbs, claims,
-                all(other.family.kin != meaning.family.kin for other in others),
+                all(other.family.kin != meaning.family.kin for other in others), decided,
                 {one.name: _written(pool(one, meaning.noun, rng, VALUES)) for one in parameters if one.kind != "boolean"},
             )
         )  # fmt: skip

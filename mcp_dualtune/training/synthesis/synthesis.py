@@ -6,9 +6,8 @@ Owns how many of each there are, and that training and held-out wordings stay ap
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mcp_dualtune.training.records import Case, Chain, Entry, RequestTemplate
 from mcp_dualtune.training.sources import Corpus
@@ -28,7 +27,7 @@ LEAST = 8
 """Requests that every tool gets at least."""
 HELD_OUT = 5
 """One held-out request for so many in training."""
-TRIES = 6
+TRIES = 8
 """Attempts for every request that is wanted; a tool without parameters runs out of wordings."""
 RESULTS = 6
 
@@ -83,12 +82,9 @@ def synthesise(server: ServerSpec, seed: int, count: int) -> Synthesis:
     """
     rng = random.Random(f"{seed} {server.name}")
     asked = subjects(server, rng)
-    able = [one for one in asked if one.sayable]
-    skipped = {
-        one.tool.name: "no values can be made up for " + ", ".join(p.name for p in one.required if not one.values.get(p.name))
-        for one in asked if not one.sayable
-    }  # fmt: skip
-    sieve = Sieve()
+    able = [one for one in asked if not one.unsayable]
+    skipped = {one.tool.name: "no values can be made up for " + ", ".join(one.unsayable) for one in asked if one.unsayable}
+    sieve = Sieve(frozenset(server.fixed_arguments))
     training = _part(server, able, count, sieve, rng, Wordings())
     held_out = _part(server, able, max(count // HELD_OUT, 1), sieve, rng, Wordings(held_out=True))
     return Synthesis(server, training, held_out, dict(sieve.counts), skipped)
@@ -109,15 +105,17 @@ def _entry(server: ServerSpec, one: Subject, requests: int, gaps: int, sieve: Si
     for _ in range(requests * TRIES):
         if len(made) == requests:
             break
+        wordings.start()
         template = request(one, rng, wordings)
-        if template is not None and sieve.keeps(template, one.tool, rng):
+        if template is not None and wordings.fair and sieve.keeps(template, one.tool, rng):
             made.append(template)
     left: list[Gap] = []
     for _ in range(gaps * TRIES if one.required else 0):
         if len(left) == gaps:
             break
+        wordings.start()
         found = gap(one, rng, wordings)
-        if found is not None and sieve.keeps(found[0], one.tool, rng, found[1]):
+        if found is not None and wordings.fair and sieve.keeps(found[0], one.tool, rng, found[1]):
             left.append(found)
     return Entry(server.name, one.tool.name, tuple(made), tuple(left), outcomes(one, rng, RESULTS))
 
@@ -128,8 +126,9 @@ def _chains(server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, r
     for _ in range(count * TRIES):
         if len(made) == count:
             break
+        wordings.start()
         found = chain(server.name, able, linked, rng, wordings)
-        if found is not None and sieve.keeps_text(found.text, "chain"):
+        if found is not None and wordings.fair and sieve.keeps_text(found.text, "chain"):
             made.append(found)
     return tuple(made)
 
@@ -139,20 +138,8 @@ def _refusals(able: list[Subject], count: int, sieve: Sieve, rng: random.Random,
     for _ in range(count * TRIES):
         if len(made) == count:
             break
+        wordings.start()
         text = refused(able, rng, wordings)
-        if text is not None and sieve.keeps_text(text, "none"):
+        if text is not None and wordings.fair and sieve.keeps_text(text, "none"):
             made.append(text)
     return tuple(made)
-
-
-def merged(counts: Mapping[str, int], more: Mapping[str, int]) -> dict[str, int]:
-    """Two tallies as one."""
-    return dict(Counter(counts) + Counter(more))
-
-
-def only(synthesis: Synthesis, tools: set[str]) -> Synthesis:
-    """The same with the requests of some tools alone."""
-    def part(one: Part) -> Part:
-        return replace(one, entries=tuple(entry for entry in one.entries if entry.tool in tools))
-
-    return replace(synthesis, training=part(synthesis.training), held_out=part(synthesis.held_out))

@@ -19,22 +19,31 @@ NEW = 0.7
 """Share of choices for which a held-out request takes a wording that was kept back; the rest is as in training."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Wordings:
     """One side of the split."""
 
     held_out: bool = False
+    new: int = 0
+    """Wordings chosen since `start` that were kept back."""
 
-    def allowed(self, options: Sequence[str], *, always: bool = False) -> Sequence[str]:
-        """The options of this side; all of them where this side has none. `always` keeps the sides strictly apart."""
-        kept = [option for option in options if _kept_back(option) == self.held_out]
-        return kept if kept or always else options
+    def start(self) -> None:
+        """Begin another request."""
+        self.new = 0
+
+    @property
+    def fair(self) -> bool:
+        """Whether the request may be used on this side: one for measuring says something in a way that is new."""
+        return not self.held_out or self.new > 0
 
     def choose(self, options: Sequence[str], rng: random.Random) -> str:
-        """One option; when measuring it is mostly a new one."""
-        if self.held_out and rng.random() > NEW:
-            return rng.choice(list(options))
-        return rng.choice(list(self.allowed(options)))
+        """One option: in training none that is kept back (where there are others), in measuring mostly those."""
+        known = [option for option in options if not _kept_back(option)]
+        back = [option for option in options if _kept_back(option)]
+        if self.held_out and back and rng.random() < NEW:
+            self.new += 1
+            return rng.choice(back)
+        return rng.choice(list(options) if self.held_out else known or list(options))
 
 
 @lru_cache(maxsize=20_000)
