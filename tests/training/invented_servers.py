@@ -106,7 +106,15 @@ PLACES = [
     tool("nearby_search", "Find places near a position", "latitude longitude", latitude={"type": "number", "minimum": -90, "maximum": 90}, longitude={"type": "number", "minimum": -180, "maximum": 180}, keyword=text(), radius=whole("Metres", minimum=10, maximum=50000)),
     tool("elevation", "Height above sea level", "location", location=text()),
 ]  # fmt: skip
-LISTS = {"helpdesk": HELPDESK, "shop": SHOP, "home": HOME, "travel": TRAVEL, "ops": OPS, "clinic": CLINIC, "places": PLACES}
+LISTS = {
+    "helpdesk": HELPDESK,
+    "shop": SHOP,
+    "home": HOME,
+    "travel": TRAVEL,
+    "ops": OPS,
+    "clinic": CLINIC,
+    "places": PLACES,
+}
 
 
 def invented(name: str) -> ServerSpec:

@@ -267,13 +267,17 @@ def test_odd_tools_get_requests_too(wire: dict[str, Any]) -> None:
 
 
 def test_a_value_that_cannot_be_made_up_is_reported() -> None:
-    synthesis = odd(tool("impossible", "Make a key", "key", key=text(pattern="^(?=a)b$")), tool("list_keys", "List keys"))
+    synthesis = odd(
+        tool("impossible", "Make a key", "key", key=text(pattern="^(?=a)b$")), tool("list_keys", "List keys")
+    )
     assert synthesis.skipped == {"impossible": "no values can be made up for key"}
     assert [entry.tool for entry in synthesis.training.entries] == ["list_keys"]
 
 
 def test_a_required_parameter_that_the_schema_does_not_describe_is_reported() -> None:
-    assert odd(tool("a", "Add a note", "text ghost", text=text())).skipped == {"a": "no values can be made up for ghost"}
+    assert odd(tool("a", "Add a note", "text ghost", text=text())).skipped == {
+        "a": "no values can be made up for ghost"
+    }
 
 
 def test_a_server_without_tools_gives_nothing() -> None:
@@ -313,8 +317,12 @@ def test_requests_written_to_a_file_are_read_back_equal(tmp_path: Path) -> None:
     back = read_synthesis(path, server("shop"))
     for part, other in ((made("shop").training, back.training), (made("shop").held_out, back.held_out)):
         assert [e.tool for e in part.entries] == [e.tool for e in other.entries]
-        assert [[t.text for t in e.requests] for e in part.entries] == [[t.text for t in e.requests] for e in other.entries]
-        assert [[names for _, names in e.missing] for e in part.entries] == [[n for _, n in e.missing] for e in other.entries]
+        assert [[t.text for t in e.requests] for e in part.entries] == [
+            [t.text for t in e.requests] for e in other.entries
+        ]
+        assert [[names for _, names in e.missing] for e in part.entries] == [
+            [n for _, n in e.missing] for e in other.entries
+        ]
         assert part.refused == other.refused and len(part.chains) == len(other.chains)
 
 

@@ -33,12 +33,22 @@ def pairs(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject, Parameter
                 continue
             link = _link(first, second)
             others = [one for one in second.required if one is not link]
-            if link is not None and first.meaning.family.kin in GIVING and all(second.values.get(one.name) or one.kind == "boolean" for one in others):
+            if (
+                link is not None
+                and first.meaning.family.kin in GIVING
+                and all(second.values.get(one.name) or one.kind == "boolean" for one in others)
+            ):
                 found.append((first, second, link))
     return found
 
 
-def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subject, Subject, Parameter | None]], rng: random.Random, wordings: Wordings) -> Chain | None:
+def chain(
+    server: str,
+    subjects: Sequence[Subject],
+    linked: Sequence[tuple[Subject, Subject, Parameter | None]],
+    rng: random.Random,
+    wordings: Wordings,
+) -> Chain | None:
     """One two-step request, or None where the words do not come together."""
     if linked and rng.random() < 0.75:
         first, second, link = rng.choice(list(linked))
@@ -47,19 +57,38 @@ def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subje
         if len(able) < 2:
             return None
         (first, second), link = rng.sample(able, 2), None
-    begun = imperative(first, [one for one in chosen(first, rng) if link is None or one.name != link.name or one.required], rng, wordings)
-    given = [one for one in second.parameters if one is not link and (one.required or (one in chosen(second, rng) and rng.random() < 0.4))]
+    begun = imperative(
+        first,
+        [one for one in chosen(first, rng) if link is None or one.name != link.name or one.required],
+        rng,
+        wordings,
+    )
+    given = [
+        one
+        for one in second.parameters
+        if one is not link and (one.required or (one in chosen(second, rng) and rng.random() < 0.4))
+    ]
     if begun is None:
         return None
     after = _following(second, given, link, rng, wordings)
     if after is None:
         return None
-    frame = wordings.choose([f for f in lexicon.table("frames")["joined"] if (f.index("{a}") < f.index("{b}") and link is not None) or (link is None and "so that" not in f)], rng)
+    frame = wordings.choose(
+        [
+            f
+            for f in lexicon.table("frames")["joined"]
+            if (f.index("{a}") < f.index("{b}") and link is not None) or (link is None and "so that" not in f)
+        ],
+        rng,
+    )
     values: dict[str, Sequence[JSON]] = {}
-    steps = []
+    steps: list[dict[str, JSON]] = []
     texts = []
-    for prefix, subject, text, draft_arguments in (("first", first, begun[0], begun[1].arguments), ("second", second, after[0], after[1])):
-        places = [name for name in RequestTemplate(text, {}, subject.values).places]
+    for prefix, subject, text, draft_arguments in (
+        ("first", first, begun[0], begun[1].arguments),
+        ("second", second, after[0], after[1]),
+    ):
+        places = RequestTemplate(text, {}, subject.values).places
         arguments: dict[str, JSON] = dict(draft_arguments)
         for name in places:
             text = text.replace("{" + name + "}", "{" + f"{prefix}_{name}" + "}")
@@ -70,15 +99,21 @@ def chain(server: str, subjects: Sequence[Subject], linked: Sequence[tuple[Subje
     if link is not None:
         steps[1]["args"][link.name] = "{link}"
         values["link"] = list(second.values[link.name])[:24]
-        key = link.name if rng.random() < 0.5 else ("id" if link.role.name == "other" else link.spoken.replace(" ", "_"))
-        steps[0]["result"] = record(first, rng, key, "{link}") if rng.random() < 0.7 else f"{first.meaning.noun.capitalize()} {{link}}"
+        key = (
+            link.name if rng.random() < 0.5 else ("id" if link.role.name == "other" else link.spoken.replace(" ", "_"))
+        )
+        steps[0]["result"] = (
+            record(first, rng, key, "{link}") if rng.random() < 0.7 else f"{first.meaning.noun.capitalize()} {{link}}"
+        )
     else:
         steps[0]["result"] = _plain(outcomes(first, rng, 1)[0])
     steps[1]["result"] = _plain(outcomes(second, rng, 1)[0])
     return Chain(server, frame.replace("{a}", texts[0]).replace("{b}", texts[1]), values, tuple(steps))
 
 
-def _following(second: Subject, given: list[Parameter], link: Parameter | None, rng: random.Random, wordings: Wordings) -> tuple[str, Mapping[str, JSON]] | None:
+def _following(
+    second: Subject, given: list[Parameter], link: Parameter | None, rng: random.Random, wordings: Wordings
+) -> tuple[str, Mapping[str, JSON]] | None:
     """(the second clause, with a pronoun for what the first step found; values that its words fix)."""
     if second.meaning.family.name in ("update", "set") and not any(one is not second.own for one in given):
         return None
@@ -92,8 +127,15 @@ def _following(second: Subject, given: list[Parameter], link: Parameter | None, 
     noun = re.escape(link.entity if link.entity not in ("", "object") else second.meaning.noun)
     nouns = "|".join(re.escape(one) for one in second.nouns)
     pronoun = rng.choice(("it", "it", "that one", "the result"))
-    text = re.sub(rf"(?:the )?(?:(?:{nouns}|{noun}) )?(?:\S+ )?(?:with the \w+ |called |named |number |no\. )?['\"`#]*{re.escape(place)}['\"`]*(?: (?:{nouns}))?", f" {pronoun} ", made[0]) \
-        if link is second.own else made[0].replace(place, pronoun)
+    text = (
+        re.sub(
+            rf"(?:the )?(?:(?:{nouns}|{noun}) )?(?:\S+ )?(?:with the \w+ |called |named |number |no\. )?['\"`#]*{re.escape(place)}['\"`]*(?: (?:{nouns}))?",
+            f" {pronoun} ",
+            made[0],
+        )
+        if link is second.own
+        else made[0].replace(place, pronoun)
+    )
     text = re.sub(r"\s+([,.;:])", r"\1", re.sub(r"\s+", " ", text)).strip()
     return PHRASAL.sub(r"\1 \3 \2", text), made[1].arguments
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mcp_dualtune.training.synthesis import inflection, lexicon
+from mcp_dualtune.training.synthesis import inflection, lexicon, objects
 from mcp_dualtune.training.synthesis.mentions import Mention, mention, named, shown, spoken, switch
 from mcp_dualtune.training.synthesis.parameters import Parameter
 from mcp_dualtune.training.synthesis.subject import Subject
@@ -19,7 +19,8 @@ from mcp_dualtune.types import JSON
 
 SLOT = re.compile(r"<([a-z_]+)(\.name)?>")
 SLOTS = {
-    "title": ("title", "project", "media"), "body": ("body", "speech"), "text": ("speech", "body", "query", "question", "prompt"),
+    "title": ("title", "project", "media"), "body": ("body", "speech"),
+    "text": ("speech", "body", "query", "question", "prompt"),
     "recipient": ("recipient", "person", "email", "username", "customer", "phone"), "query": ("query", "topic"),
     "person": ("person", "username", "recipient", "customer"), "path": ("path", "folder", "target"),
     "code": ("code", "command", "sql", "formula"), "amount": ("amount",), "from": ("from_unit",), "to": ("to_unit",),
@@ -31,9 +32,9 @@ MANY_MENTIONS = 3
 """A clause carries so many parameters besides its object; more are told in a sentence of their own."""
 LATER = {"end", "return_day", "destination", "to_unit", "target", "target_language", "number_b", "to_object"}
 """Roles that follow their counterpart: from a day to another."""
-BARE = {"title", "query", "topic", "location", "path", "url", "from_unit", "to_unit", "sql", "code", "text", "media", "device", "email"}
+BARE = {"title", "query", "topic", "location", "path", "url", "from_unit", "to_unit", "sql", "code", "media", "device",
+        "email"}  # fmt: skip
 """Roles whose values speak for themselves in a terse line."""
-PRONOUNS = ("the", "my", "our", "all", "all the", "", "all our", "all my")
 
 
 @dataclass
@@ -83,10 +84,10 @@ def fill(pattern: str, draft: Draft, rng: random.Random, wordings: Wordings, *, 
     ends = may_end and pattern.endswith("{rest}")
     noun = wordings.choose(draft.subject.nouns, rng) if rng.random() < 0.6 else draft.subject.nouns[0]
     relevant = "{o" in pattern
-    obj = _object(draft, noun, rng, wordings) if "{o}" in pattern else ""
+    obj = _object(draft, noun, rng) if "{o}" in pattern else ""
     before, after = _mentions(draft, rng, wordings, before=many, may_end=ends)
     if obj and before:
-        obj = _with_adjectives(draft.subject, noun, before, rng)
+        obj = objects.described(draft.subject, noun, before, rng)
     plural = inflection.plural(noun) if not lexicon.is_mass(noun) else noun
     if before and not obj:
         plural = " ".join((*before, plural))
@@ -104,7 +105,10 @@ def fitting(patterns: Sequence[str], draft: Draft) -> list[str]:
         roles = [set(SLOTS[name]) for name in names if name != "field"]
         if all(any(one.role.name in wanted for one in draft.waiting) for wanted in roles):
             found += [pattern] * (4 if roles else 2 if names else 1)
-    if any(len(SLOT.findall(pattern)) > 1 for pattern in found) and draft.subject.meaning.family.name in ("convert", "translate"):
+    if any(len(SLOT.findall(pattern)) > 1 for pattern in found) and draft.subject.meaning.family.name in (
+        "convert",
+        "translate",
+    ):
         return [pattern for pattern in found if "<" in pattern]
     return found
 
@@ -112,7 +116,7 @@ def fitting(patterns: Sequence[str], draft: Draft) -> list[str]:
 def object_and_rest(draft: Draft, rng: random.Random, wordings: Wordings) -> tuple[str, str]:
     """The object and what is said after it, for sentences with a verb between the two."""
     noun = wordings.choose(draft.subject.nouns, rng)
-    obj = _object(draft, noun, rng, wordings)
+    obj = _object(draft, noun, rng)
     _, after = _mentions(draft, rng, wordings, before=False, may_end=False)
     return obj, after
 
@@ -143,7 +147,14 @@ def clause_of_description(draft: Draft, rng: random.Random, wordings: Wordings) 
         if one.kind in ("boolean", "array", "object") or subject.style(one) == "prose":
             continue
         noun = meaning.noun if one is subject.own else one.entity or re.sub(r" name$", "", one.spoken)
-        place = re.search(rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b(?! (?:of|\w+s)\b)", text) if noun else None
+        place = (
+            re.search(
+                rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b(?! (?:of|\w+s)\b)",
+                text,
+            )
+            if noun
+            else None
+        )
         if place:
             text = text[: place.start()] + _instead(subject, one, noun, rng) + text[place.end() :]
             draft.waiting.remove(one)
@@ -178,8 +189,11 @@ def keywords(draft: Draft, rng: random.Random, wordings: Wordings) -> str:
             value = rng.random() < 0.6
             draft.arguments[one.name] = value
             parts.append(f"{one.spoken} {'on' if value else 'off'}")
-        elif one is subject.own or one.spoken == noun or subject.style(one) == "token" and len(draft.waiting) == 1 or (
-            one.role.name in BARE and rng.random() < 0.7
+        elif (
+            one is subject.own
+            or one.spoken == noun
+            or (subject.style(one) == "token" and len(draft.waiting) == 1)
+            or (one.role.name in BARE and rng.random() < 0.7)
         ):
             parts.append(shown(subject, one, rng))
         else:
@@ -199,7 +213,11 @@ def _field(draft: Draft) -> Parameter | None:
     if draft.subject.meaning.family.name == "set":  # the new level rather than where
         waiting = sorted(waiting, key=lambda one: one.kind not in ("integer", "number"))
     for one in waiting:
-        if one is not draft.subject.own and one.kind not in ("boolean", "object", "array") and not (one.entity and one.role.name == "other"):
+        if (
+            one is not draft.subject.own
+            and one.kind not in ("boolean", "object", "array")
+            and not (one.entity and one.role.name == "other")
+        ):
             draft.waiting.remove(one)
             return one
     return None
@@ -230,7 +248,11 @@ def _mentions(
     after = [one.text for one in made if one.place == "after"]
     close = [one.text for one in made if one.place == "close"]
     final = [one.text for one in made if one.place == "final"]
-    text = (" " + _chained(after) if after else "") + "".join(t if t.startswith(",") else f" {t}" for t in close) + "".join(final)
+    text = (
+        (" " + _chained(after) if after else "")
+        + "".join(t if t.startswith(",") else f" {t}" for t in close)
+        + "".join(final)
+    )
     draft.open_end |= bool(final) and final[0].endswith("}")
     return front, text
 
@@ -245,64 +267,12 @@ def _chained(after: list[str]) -> str:
     return " ".join((*others, "with " + ", ".join(inner[:-1]) + " and " + inner[-1]))
 
 
-def _object(draft: Draft, noun: str, rng: random.Random, wordings: Wordings) -> str:
-    """The object with its article, and with the value that says which one."""
-    subject, determiner = draft.subject, draft.subject.meaning.family.determiner
-    mass = lexicon.is_mass(noun)
-    if subject.own is not None and subject.own in draft.waiting:
-        draft.waiting.remove(subject.own)
-        return _one(subject, subject.own, noun, rng)
-    if determiner == "plain":
-        return f"the {noun}" if rng.random() < 0.3 else noun
-    if determiner == "new":
-        if subject.meaning.many and not mass:
-            return rng.choice(("some ", "new ", "these ", "a few ", "")) + inflection.plural(noun)
-        if mass or inflection.is_plural(noun):
-            return rng.choice(("some ", "", "the ")) + noun
-        return rng.choice((inflection.with_article(noun), inflection.with_article(noun), f"a new {noun}", f"another {noun}"))
-    if determiner == "many" and not mass:
-        many = inflection.plural(noun)
-        return f"{rng.choice(PRONOUNS)} {many}".strip()
-    if subject.meaning.many and not mass:
-        return rng.choice(("the ", "my ", "all ", "these ", "our ")) + inflection.plural(noun)
-    return rng.choice(("the ", "the ", "the ", "my ", "our ")) + noun if determiner != "fact" else rng.choice(("the ", "the ", "the current ")) + noun
-
-
-def _one(subject: Subject, own: Parameter, noun: str, rng: random.Random) -> str:
-    value = shown(subject, own, rng)
-    if own.kind == "array":
-        return f"{rng.choice(('the ', ''))}{inflection.plural(noun)} {value}" if rng.random() < 0.75 else value
-    if own.role.name in ("path", "folder", "url", "source"):
-        return rng.choice((value, value, f"the {noun} {value}", f"{value}", f"{noun} {value}"))
-    if own.kind == "enum":
-        return rng.choice((f"the {value} {noun}", f"the {value} {noun}", f"{noun} {value}", f"{value} {noun}"))
-    if own.role.name == "device":
-        return rng.choice((f"the {value}", f"the {value}", value, value, f"the {noun} {value}"))
-    if own.role.name in ("person", "customer", "media", "author", "username", "symbol", "company", "location", "address"):
-        return rng.choice((value, value, f"the {noun} {value}", f"{noun} {value}"))
-    forms = [f"{noun} {value}", f"the {noun} {value}", f"{noun} {value}", f"the {noun} with the {_key(own, noun)} {value}"]
-    if own.kind in ("integer", "number"):
-        forms += [f"{noun} #{value}", f"{noun} number {value}", f"{noun} no. {value}"]
-    elif own.words[-1] in ("name", "title", "names", "slug") or own.role.name not in ("other", "sku", "from_object"):
-        forms += [f"the {value} {noun}", f"the {noun} called {value}", f"the {noun} named {value}", value]
-    elif subject.unique:
-        forms += [value]
-    return rng.choice(forms)
-
-
-def _key(own: Parameter, noun: str) -> str:
-    """What the value that tells an object is: its ID, number, name."""
-    last = own.words[-1]
-    return {"id": "ID", "ids": "IDs", "ID": "ID", "uuid": "UUID"}.get(last, last) if last != noun.rpartition(" ")[2] else "name"
-
-
-def _with_adjectives(subject: Subject, noun: str, before: Sequence[str], rng: random.Random) -> str:
-    words = " ".join(before)
-    many = inflection.plural(noun) if not lexicon.is_mass(noun) else noun
-    lead = "" if words.startswith(("the ", "at ", "up ", "no ")) else rng.choice(("the ", "all ", "my ", "", "our ", "all the "))
-    if re.match(r"\{[^}]*\}$", words) and any(words == "{" + one.name + "}" and one.kind in ("integer", "number") for one in subject.parameters):
-        lead = ""
-    return f"{lead}{words} {many}".strip()
+def _object(draft: Draft, noun: str, rng: random.Random) -> str:
+    own = draft.subject.own
+    if own is None or own not in draft.waiting:
+        return objects.general(draft.subject, noun, rng)
+    draft.waiting.remove(own)
+    return objects.particular(draft.subject, own, noun, rng)
 
 
 def _reworded(text: str, rng: random.Random) -> str:
@@ -315,7 +285,10 @@ def _reworded(text: str, rng: random.Random) -> str:
         alike = [other for other in options or () if (other[0] in "aeiou") == (word[0] in "aeiou")]
         if alike and rng.random() < 0.45:
             word = rng.choice(alike)
-        elif word in ("specific", "specified", "given", "detailed", "comprehensive", "existing", "single", "new") and rng.random() < 0.5:
+        elif (
+            word in ("specific", "specified", "given", "detailed", "comprehensive", "existing", "single", "new")
+            and rng.random() < 0.5
+        ):
             continue
         words.append(word)
     return " ".join(words)

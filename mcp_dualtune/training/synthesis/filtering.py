@@ -37,7 +37,9 @@ class Sieve:
     _seen: set[str] = field(default_factory=set)
     _validators: dict[str, Draft202012Validator] = field(default_factory=dict)
 
-    def keeps(self, template: RequestTemplate, tool: ToolSpec, rng: random.Random, missing: tuple[str, ...] = ()) -> bool:
+    def keeps(
+        self, template: RequestTemplate, tool: ToolSpec, rng: random.Random, missing: tuple[str, ...] = ()
+    ) -> bool:
         """Whether a request is kept; `missing` are the required parameters that it leaves out."""
         self.counts["made"] += 1
         reason = self._wrong(template, tool, rng, missing)
@@ -91,7 +93,11 @@ class Sieve:
     def _valid(self, tool: ToolSpec, arguments: Mapping[str, JSON], missing: tuple[str, ...]) -> bool:
         key = f"{tool.name} {' '.join(missing)}"
         if key not in self._validators:
-            needed = [name for name in tool.input_schema.get("required") or () if name not in missing and name not in self.decided]
+            needed = [
+                name
+                for name in tool.input_schema.get("required") or ()
+                if name not in missing and name not in self.decided
+            ]
             self._validators[key] = Draft202012Validator({**tool.input_schema, "required": needed})
         return self._validators[key].is_valid(arguments)
 

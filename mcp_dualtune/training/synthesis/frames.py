@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.wordings import Wordings
 
-QUESTION = re.compile(r"^(?:what|which|who|where|when|how|is|are|do|does|can|could|any|will|would|why)\b", re.IGNORECASE)
+QUESTION = re.compile(
+    r"^(?:what|which|who|where|when|how|is|are|do|does|can|could|any|will|would|why)\b", re.IGNORECASE
+)
 ME = re.compile(r"\b(?:me|let)\b|^(?:show|display|print|read out|bring up|give|tell)\b")
 SPEAKER = re.compile(r"\b(?:I|I'm|I've|I'd|we|let's|me|us|let)\b(?! you)")
 """Frames in which the speaker acts: nobody wants to show something to himself."""
@@ -22,7 +24,9 @@ PLAIN, GERUND = 0.38, 0.08
 BEFORE, AFTER = 0.13, 0.09
 
 
-def framed(clause: str, rng: random.Random, wordings: Wordings, *, imperative: bool, open_end: bool, alone: bool = True) -> str:
+def framed(
+    clause: str, rng: random.Random, wordings: Wordings, *, imperative: bool, open_end: bool, alone: bool = True
+) -> str:
     """A clause as a whole request; after an open end nothing follows, and only little where it does not stand `alone`."""
     story = rng.random() < BEFORE
     text = clause

@@ -47,7 +47,9 @@ def _hinted(subject: Subject, required: list[Parameter], rng: random.Random, wor
     if place is None:
         return None
     before, end = template.text[: place.start()], place.end()
-    nouns = "|".join(re.escape(noun) for noun in sorted({*subject.nouns, one.entity or one.spoken}, key=len, reverse=True))
+    nouns = "|".join(
+        re.escape(noun) for noun in sorted({*subject.nouns, one.entity or one.spoken}, key=len, reverse=True)
+    )
     led = re.search(rf"(?:the |my |our )?\b(?P<noun>{nouns})\b(?: (?:with the )?[\w.]+){{0,3}} $", before)
     vague = rng.choice(lexicon.table("frames")["vague"])
     if led:
@@ -57,7 +59,9 @@ def _hinted(subject: Subject, required: list[Parameter], rng: random.Random, wor
         before, end = re.sub(r"the $", "", before), place.start("noun") - 1
         if place["noun"] in subject.nouns:
             vague, end = f"{rng.choice(('that', 'this', 'the other', 'the same', 'my'))} {place['noun']}", place.end()
-    return RequestTemplate(f"{before}{vague}{template.text[end:]}", template.arguments, template.values), _names(subject, [one])
+    return RequestTemplate(f"{before}{vague}{template.text[end:]}", template.arguments, template.values), _names(
+        subject, [one]
+    )
 
 
 def _names(subject: Subject, left_out: list[Parameter]) -> tuple[str, ...]:

@@ -54,6 +54,12 @@ def table(name: str) -> Mapping[str, Any]:
     return found
 
 
+@lru_cache(maxsize=32)
+def words(kind: str) -> frozenset[str]:
+    """One group of words of `words.json`."""
+    return frozenset(table("words")[kind])
+
+
 @lru_cache(maxsize=1)
 def families() -> Mapping[str, Family]:
     """All verb families by name."""

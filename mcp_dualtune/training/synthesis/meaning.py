@@ -16,38 +16,8 @@ from mcp_dualtune.training.synthesis.lexicon import Family
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter, own_parameter
 from mcp_dualtune.types import ServerSpec, ToolSpec
 
-BOTH = {
-    "order", "book", "message", "email", "comment", "note", "log", "report", "schedule", "label", "tag", "text", "mail",
-    "review", "plan", "rate", "like", "pin", "flag", "star", "link", "map", "queue", "head", "tail", "index", "all",
-    "info", "details", "detail", "number", "count", "test", "trace", "track", "play", "filter", "design", "draft", "sum",
-    "quote", "score", "rank", "estimate", "measure", "forecast", "format", "credit", "share", "mention", "process", "set",
-    "call", "program", "release", "copy", "record", "store", "backup", "snapshot", "screenshot", "capture", "hire", "new",
-    "health", "watch", "program", "stage", "match", "press", "like", "vote", "bookmark", "tip", "charge", "deposit",
-    "input", "type", "exercise", "render", "return", "view", "import", "export", "lock", "switch", "query", "search",
-    "print", "answer", "think", "sms", "has", "is", "can", "do", "see", "push", "post", "read", "done", "end", "leave",
-}  # fmt: skip
-"""Words of the verb index that are nouns or adjectives as often."""
-PREPOSITIONS = {"by", "from", "to", "in", "for", "with", "of", "on", "as", "using", "at", "into", "via", "per", "within", "near",
-                "between", "about", "against", "before", "after", "over", "under", "across", "around", "without", "through", "until", "since",
-                "like", "than", "inside", "outside", "above", "below"}  # fmt: skip
-ARTICLES = {
-    "a", "an", "the", "new", "existing", "one", "more", "all", "any", "some", "specific", "specified", "given", "single",
-    "multiple", "your", "our", "this", "that", "its", "certain", "particular", "detailed", "comprehensive", "available",
-    "several", "up", "ten", "or", "complete", "entire", "full", "current", "every", "each", "their", "current's",
-}  # fmt: skip
-STRUCTURE = {"list", "details", "detail", "information", "info", "set", "number", "collection", "content", "contents"}
-"""Nouns that only introduce the real one: `a list of users`."""
-PARTICLES = {"on", "off", "up", "down", "out", "in", "back", "away", "over"}
-ADJECTIVES = {"nearby", "recent", "latest", "available", "upcoming", "current", "active", "related", "similar", "popular", "trending",
-              "top", "multiple", "bulk", "batch", "many", "full", "next", "last", "raw", "open", "own", "my"}  # fmt: skip
-"""Words of names that describe an object without naming it."""
-SPLIT = {"checkout": "check out", "signin": "sign in", "login": "log in", "lookup": "look up", "signup": "sign up", "rollback": "roll back",
-         "shutdown": "shut down", "setup": "set up", "backup": "back up", "logout": "log out", "getall": "get all", "cleanup": "clean up"}  # fmt: skip
 CLAUSE = 110
 """Longest first clause of a description that is said as a request."""
-ENGLISH = {
-    "the", "a", "an", "of", "to", "in", "for", "by", "with", "and", "or", "from", "on", "all", "new", "this", "is", "as",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,10 +52,12 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
     verb, family, objects = _operation(named, said)
     if len(named) == 1 and described and (objects == named or not objects):
         objects = described.split()
-    if objects and described and all(word in ADJECTIVES or word.endswith("ed") for word in objects):
+    if objects and described and all(word in lexicon.words("describing") or word.endswith("ed") for word in objects):
         objects = [*objects, *described.split()]
     if not objects and not described:
-        objects = named if named[0] in BOTH or not parameters else list(_first_entity(parameters))
+        objects = (
+            named if named[0] in lexicon.words("noun or verb") or not parameters else list(_first_entity(parameters))
+        )
     many = bool(objects) and inflection.is_plural(objects[-1]) and not lexicon.is_mass(objects[-1])
     noun = " ".join(lexicon.abbreviation(word) for word in objects)
     if not noun:
@@ -95,7 +67,14 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
         family, noun = (family if family not in ("", "get", "list") else "use"), " ".join(named)
     acts_on_one = own_parameter(noun, parameters) is not None
     if verb and not family:
-        return Meaning(_unknown(verb, acts_on_one), noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)))
+        return Meaning(
+            _unknown(verb, acts_on_one),
+            noun,
+            described if described != noun else "",
+            many,
+            clause,
+            frozenset(words_of(tool.name)),
+        )
     if family in ("", "get") and not acts_on_one:
         family = "list" if many else ("fact" if family or _is_thing(noun, tool.description) else "use")
     if family == "list" and not many and acts_on_one:
@@ -104,7 +83,7 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
         family = "get" if acts_on_one else "use"
     return Meaning(
         lexicon.families()[family], noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)),
-        tuple(dict.fromkeys(one for one in (SPLIT.get(verb, verb.replace("_", " ")), SPLIT.get(said, said)) if one.isascii() and one)) if verb else (),
+        tuple(dict.fromkeys(one for one in (lexicon.table("words")["split verbs"].get(verb, verb.replace("_", " ")), lexicon.table("words")["split verbs"].get(said, said)) if one.isascii() and one)) if verb else (),
     )  # fmt: skip
 
 
@@ -138,21 +117,34 @@ def is_english(text: str) -> bool:
     words = re.findall(r"[^\W\d_]+", text.lower())
     if not words or sum(word.isascii() for word in words) < 0.9 * len(words):
         return False
-    return len(words) < 4 or any(word in ENGLISH for word in words)
+    return len(words) < 4 or any(word in lexicon.words("english") for word in words)
 
 
 def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
     """(verb, family or empty, words of the object) of a name, helped by the description's verb."""
     index = lexicon.verb_index()
-    spoken = next((base for base in (*inflection.bases(said.replace(" ", "_")), *inflection.bases(said.partition(" ")[0])) if base in index), "")
+    spoken = next(
+        (
+            base
+            for base in (*inflection.bases(said.replace(" ", "_")), *inflection.bases(said.partition(" ")[0]))
+            if base in index
+        ),
+        "",
+    )
     if len(named) > 1 and f"{named[0]}_{named[1]}" in index:
         both = f"{named[0]}_{named[1]}"
         return both, index[both], _object(named[2:])
-    if len(named) == 1 and named[0] not in index and not lexicon.is_mass(named[0]) and spoken and not inflection.is_plural(named[0]):
+    if (
+        len(named) == 1
+        and named[0] not in index
+        and not lexicon.is_mass(named[0])
+        and spoken
+        and not inflection.is_plural(named[0])
+    ):
         return named[0], index[spoken], []
     known = [at for at, word in enumerate(named) if word in index]
     agreed = [at for at in known if spoken and index[named[at]] == index[spoken]]
-    clear = [at for at in known if named[at] not in BOTH]
+    clear = [at for at in known if named[at] not in lexicon.words("noun or verb")]
     at = None
     if 0 in clear:
         at = 0
@@ -160,9 +152,9 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
         at = agreed[0]
     elif clear and clear[-1] == len(named) - 1:
         at = clear[-1]
-    elif 0 in known and len(named) > 1 and not spoken and not (len(named) == 2 and lexicon.is_mass(named[1])):
-        at = 0
-    elif known == [0] and len(named) == 1 and not (spoken and named[0] in BOTH):
+    elif (0 in known and len(named) > 1 and not spoken and not (len(named) == 2 and lexicon.is_mass(named[1]))) or (
+        known == [0] and len(named) == 1 and not (spoken and named[0] in lexicon.words("noun or verb"))
+    ):
         at = 0
     if at is None and said and len(named) > 1 and named[0] in inflection.bases(said):
         return named[0], "", _object(named[1:])
@@ -189,7 +181,7 @@ def _first_entity(parameters: Sequence[Parameter]) -> Sequence[str]:
 def _object(words: Sequence[str]) -> list[str]:
     kept: list[str] = []
     for word in words:
-        if word in PREPOSITIONS:
+        if word in lexicon.words("prepositions"):
             if kept:
                 break
             continue
@@ -203,7 +195,11 @@ def _clause(description: str, verb: str) -> str:
     if " | " in description[:30]:  # `Product | What the tool does`
         description = description.partition(" | ")[2]
     first = re.split(r"(?<=[a-z)])[.!;:](?:\s|$)|\n|(?:\s[-–—(|]\s?)|\s\(", description.strip())[0].strip()
-    first = re.sub(r"^(?:This tool|Tool to|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+", "", first)
+    first = re.sub(
+        r"^(?:This (?:tool|endpoint|operation|service|method|API|action|command|function|call)|Tool to|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+",
+        "",
+        first,
+    )
     first = first.rstrip(".!:;, ").replace("`", "")
     words = first.split()
     if not words or len(first) > CLAUSE or "{" in first:
@@ -211,9 +207,19 @@ def _clause(description: str, verb: str) -> str:
     if not is_english(first):
         return "" if verb in lexicon.verb_index() else first  # in its own language it is a request as it stands
     base = next((one for one in inflection.bases(words[0]) if one in lexicon.verb_index()), None)
-    if base is None and re.fullmatch(r"[A-Z][a-z]+s", words[0]) and not words[0].endswith("ss") and len(words) > 2:
+    if (
+        base is None
+        and re.fullmatch(r"[A-Z][a-z]+s", words[0])
+        and not words[0].endswith(("ss", "is", "us", "as"))
+        and len(words) > 2
+    ):
         base = words[0].lower()[: -2 if words[0].endswith("oes") else -1]
-    if base is None and verb in inflection.bases(words[0]) and len(words) > 1 and words[1].lower() in ARTICLES:
+    if (
+        base is None
+        and verb in inflection.bases(words[0])
+        and len(words) > 1
+        and words[1].lower() in lexicon.words("articles")
+    ):
         base = verb
     if base is None:
         return ""
@@ -231,16 +237,23 @@ def _described(clause: str) -> tuple[str, str]:
     noun: list[str] = []
     for at, word in enumerate(words[1:]):
         low = word.lower()
-        if low in ARTICLES and not noun:
+        if low in lexicon.words("articles") and not noun:
             continue
-        if low == "of" and noun and noun[-1] in STRUCTURE:
+        if low == "of" and noun and noun[-1] in lexicon.words("containers of nouns"):
             noun = []
             continue
-        if word in ",." or low in PREPOSITIONS or low in ARTICLES or low in ("and", "that", "which", "if", "when", "based"):
+        if (
+            word in ",."
+            or low in lexicon.words("prepositions")
+            or low in lexicon.words("articles")
+            or low in ("and", "that", "which", "if", "when", "based")
+        ):
             break
         if low.endswith(("ed", "ing")) and noun and at > 0:
             break
         noun.append(word if word.isupper() else low)
-    if noun and len(words) > 2 and words[-1].lower() in PARTICLES:  # `switch a device off`
-        return f"{words[0]} {words[-1].lower()}", " ".join(w for w in noun if w != words[-1].lower()) if len(noun) <= 4 else ""
+    if noun and len(words) > 2 and words[-1].lower() in lexicon.words("particles"):  # `switch a device off`
+        return f"{words[0]} {words[-1].lower()}", " ".join(w for w in noun if w != words[-1].lower()) if len(
+            noun
+        ) <= 4 else ""
     return words[0], " ".join(noun) if 0 < len(noun) <= 3 else ""

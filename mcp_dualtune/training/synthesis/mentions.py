@@ -14,37 +14,13 @@ from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter
 from mcp_dualtune.training.synthesis.pools import unit_of
 from mcp_dualtune.training.synthesis.subject import Subject
-from mcp_dualtune.training.synthesis.values import ENTITY_NAMES
 from mcp_dualtune.training.synthesis.wordings import Wordings
 
 ENTITY = ("{p} {n} {v}", "{p} the {n} {v}", "{p} {n} {v}", "{p} the {n} with the ID {v}|id", "{p} {n} ID {v}|id",
           "{p} {v}|token", "{p} the {v} {n}|thing", "{p} {n} #{v}|number", "{p} {n} number {v}|number", ", {n} {v}",
           ", {n} ID {v}|id", "({n} {v})")  # fmt: skip
 """Mentions of an object by its id or name."""
-ON = {
-    "include": ("including {x}", "with {x}", ", {x} too", ", also {x}", ", {x} included", ", and show {x} as well"),
-    "verb": (", and {x}", ", also {x}", ", and please {x}", "and {x}"),
-    "adjective": (", make it {x}", ", it should be {x}", ", {x} please", ", keep it {x}"),
-    "thing": ("with {x}", ", {x} on", ", turn {x} on", ", {x}: yes", "with {x} enabled", ", {x} please"),
-}
-OFF = {
-    "include": ("without {x}", ", no {x}", ", leave out {x}", ", skip {x}", ", not {x}", ", but no {x}"),
-    "verb": (", but don't {x}", ", don't {x}", "without {g}", ", and do not {x}"),
-    "adjective": (", not {x}", ", it should not be {x}", ", but not {x}"),
-    "thing": ("without {x}", ", {x} off", ", {x}: no", ", no {x}", "with {x} disabled"),
-}
-INCLUDE = ("include", "with", "show", "has", "return", "add", "contains", "included")
-ADJECTIVES = {
-    "private", "public", "urgent", "draft", "recursive", "verbose", "active", "archived", "hidden", "read", "starred",
-    "pinned", "all day", "anonymous", "optional", "recurring", "strict", "silent", "interactive", "fragile", "vegan",
-    "vegetarian", "refundable", "exact", "case sensitive", "locked", "enabled", "visible", "permanent", "temporary",
-    "featured", "internal", "external", "confidential", "billable", "default", "secure", "encrypted", "muted", "async",
-}  # fmt: skip
-VERBS = {"notify", "send", "force", "overwrite", "replace", "delete", "create", "wait", "retry", "compress", "encrypt", "merge",
-         "keep", "remove", "skip", "ignore", "sort", "reverse", "repeat", "wrap", "confirm", "publish", "share", "restart",
-         "close", "open", "copy", "sign", "validate", "follow", "preserve", "submit", "gift", "expand", "assign", "save"}  # fmt: skip
 LEAD = ("is", "should", "use", "enable", "allow", "do", "can", "want", "be", "only")
-ARTICLE = {"notify", "send", "close", "open", "copy", "sign", "validate", "delete", "create", "remove", "replace", "publish"}
 QUOTE_PHRASE, QUOTE_TOKEN = 0.45, 0.06
 
 
@@ -72,7 +48,11 @@ def shown(subject: Subject, one: Parameter, rng: random.Random, *, final: bool =
         return place
     if style == "prose":
         return place if final and rng.random() < 0.6 else rng.choice(marks).format(place)
-    return rng.choice(marks).format(place) if rng.random() < (QUOTE_PHRASE if style == "phrase" else QUOTE_TOKEN) else place
+    return (
+        rng.choice(marks).format(place)
+        if rng.random() < (QUOTE_PHRASE if style == "phrase" else QUOTE_TOKEN)
+        else place
+    )
 
 
 def mention(
@@ -95,19 +75,21 @@ def switch(one: Parameter, value: bool, rng: random.Random, wordings: Wordings) 
     """A boolean in words, from its name: `include_hidden` -> `including hidden ones`."""
     words = [word for word in one.words if word not in LEAD] or list(one.words)
     kind, rest = "thing", " ".join(words)
-    if words[0] in INCLUDE and len(words) > 1:
+    if words[0] in lexicon.words("switch includes") and len(words) > 1:
         kind, rest = "include", " ".join(words[1:])
-        if words[-1] in ADJECTIVES or words[-1].endswith("ed"):
+        if words[-1] in lexicon.words("switch adjectives") or words[-1].endswith("ed"):
             rest += " ones"
-    elif words[0] in VERBS:
+    elif words[0] in lexicon.words("switch verbs"):
         kind = "verb"
-        if len(words) > 1 and words[0] in ARTICLE:
+        if len(words) > 1 and words[0] in lexicon.words("switch verbs with the"):
             rest = f"{words[0]} the {' '.join(words[1:])}"
         elif len(words) == 1:
             rest = f"{words[0]} it"
-    elif rest in ADJECTIVES or one.words[0] == "is":
+    elif rest in lexicon.words("switch adjectives") or one.words[0] == "is":
         kind = "adjective"
-    pattern = wordings.choose((ON if value else OFF)[kind], rng)
+    pattern = wordings.choose(
+        (lexicon.table("words")["switches on"] if value else lexicon.table("words")["switches off"])[kind], rng
+    )
     text = pattern.replace("{x}", rest).replace("{g}", inflection.gerund(rest))
     return Mention(text, "close" if text.startswith(",") else "after")
 
@@ -120,7 +102,7 @@ def named(subject: Subject, one: Parameter, rng: random.Random) -> str:
 
 def spoken(one: Parameter, rng: random.Random) -> str:
     """How a parameter is called: its name in words, or another word for it."""
-    name = one.spoken if not one.spoken.isupper() else one.spoken
+    name = one.spoken
     others = lexicon.table("nouns")["spoken"].get(name.lower())
     if others and rng.random() < 0.35:
         return str(rng.choice(others))
@@ -134,11 +116,15 @@ def _patterns(subject: Subject, one: Parameter, may_end: bool) -> list[str]:
         traits = {"id" if by_id else "name", *(("number", "token") if one.kind == "integer" else ())}
         if not by_id or subject.style(one) == "token":
             traits.add("token")
-        if not by_id and ENTITY_NAMES.get(one.entity) not in ("person", "username"):
+        if not by_id and lexicon.table("words")["names of"].get(one.entity) not in ("person", "username"):
             traits.add("thing")
         if one.kind == "array":
             traits &= {"name"}
-        found = [p for pattern in ENTITY if (p := _trait(pattern, traits)) and not (one.entity == "object" and "{n}" not in p)]
+        found = [
+            p
+            for pattern in ENTITY
+            if (p := _trait(pattern, traits)) and not (one.entity == "object" and "{n}" not in p)
+        ]
         return found
     traits = _traits(subject, one)
     if subject.style(one) == "token":
@@ -147,8 +133,10 @@ def _patterns(subject: Subject, one: Parameter, may_end: bool) -> list[str]:
     role = lexicon.roles()["other"] if shared else one.role
     patterns = [p for pattern in role.after if (p := _trait(pattern, traits))]
     runs_on = subject.style(one) == "prose"
-    if one.kind in ("array", "object") and one.kind == "object":
-        patterns = [p for p in patterns if "{n}" in p or p.startswith((":", "with", "to", "at"))] or ["with the {n} {v}"]
+    if one.kind == "object":
+        patterns = [p for p in patterns if "{n}" in p or p.startswith((":", "with", "to", "at"))] or [
+            "with the {n} {v}"
+        ]
     if not may_end:
         patterns = [p for p in patterns if not p.startswith(":")] or ["with the {n} {v}", ", {n} {v}"]
     elif runs_on and one.kind == "string":
@@ -204,4 +192,3 @@ def _preposition(subject: Subject, one: Parameter) -> str:
         return str(nouns["family_prepositions"][family])
     kind = one.entity.rpartition(" ")[2]
     return str(nouns["prepositions"].get(one.entity) or nouns["prepositions"].get(kind) or "for")
-

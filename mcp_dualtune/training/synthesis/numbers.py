@@ -25,18 +25,30 @@ TIMES = {"date", "early_date", "late_date", "future_date"}
 ROUND = {"amount", "measure", "plain", "limit", "percent", "quantity"}
 
 
-def number(family: str, schema: Mapping[str, JSON], rng: random.Random, unit: str = "") -> tuple[str, int | float] | None:
+def number(
+    family: str, schema: Mapping[str, JSON], rng: random.Random, unit: str = ""
+) -> tuple[str, int | float] | None:
     """(how it is said, value), or None where the schema leaves no number that people would say."""
-    whole = schema.get("type") == "integer" or family not in ("amount", "coordinate", "measure", "plain", "percent", "low_number", "high_number")
+    whole = schema.get("type") == "integer" or family not in (
+        "amount",
+        "coordinate",
+        "measure",
+        "plain",
+        "percent",
+        "low_number",
+        "high_number",
+    )
     low, high = _range(family, schema, unit)
     if high < low:
         return None
     if schema.get("type") == "number" and math.floor(high) < math.ceil(low):  # no whole number fits
-        value = round(rng.uniform(low, high), 2)
-        return str(value), value
+        part = round(rng.uniform(low, high), 2)
+        return str(part), part
     step = schema.get("multipleOf")
     if isinstance(step, int | float) and step > 0:
-        value: int | float = step * rng.randint(math.ceil(low / step), max(math.floor(high / step), math.ceil(low / step)))
+        value: int | float = step * rng.randint(
+            math.ceil(low / step), max(math.floor(high / step), math.ceil(low / step))
+        )
     elif family == "coordinate":
         value = round(rng.uniform(low, high), rng.choice((2, 4)))
     elif not whole and rng.random() < 0.25:
@@ -70,7 +82,9 @@ def words(value: int) -> str:
 
 
 def _range(family: str, schema: Mapping[str, JSON], unit: str) -> tuple[float, float]:
-    low, high = UNIT_RANGES.get(unit) or RANGES.get(family) or (RANGES["plain"] if family not in TIMES else (1.7e9, 1.83e9))
+    low, high = (
+        UNIT_RANGES.get(unit) or RANGES.get(family) or (RANGES["plain"] if family not in TIMES else (1.7e9, 1.83e9))
+    )
     if family in ("early_date", "late_date"):
         low, high = (1.7e9, 1.76e9) if family == "early_date" else (1.77e9, 1.83e9)
     least, most = schema.get("minimum"), schema.get("maximum")

@@ -28,8 +28,12 @@ def outcomes(subject: Subject, rng: random.Random, count: int) -> tuple[str, ...
 
 def record(subject: Subject, rng: random.Random, key: str, value: str) -> str:
     """A result that holds one object of the tool's kind, with `value` under `key`."""
-    name = str(rng.choice(subject.values[title]) if (title := _title(subject)) else identifier(rng, subject.meaning.noun))
-    return json.dumps({key: value, "name": name} if key != "name" else {"name": value, "status": "ok"}, ensure_ascii=False)
+    name = str(
+        rng.choice(subject.values[title]) if (title := _title(subject)) else identifier(rng, subject.meaning.noun)
+    )
+    return json.dumps(
+        {key: value, "name": name} if key != "name" else {"name": value, "status": "ok"}, ensure_ascii=False
+    )
 
 
 def _outcome(subject: Subject, rng: random.Random) -> str:
@@ -43,17 +47,35 @@ def _outcome(subject: Subject, rng: random.Random) -> str:
     first = next((one.name for one in subject.required if one.kind in ("string", "enum", "integer")), "")
     if meaning.family.kin == "read":
         if meaning.family.determiner == "many":
-            found: list[JSON] = [{"id": identifier(rng, meaning.noun), "name": _name(subject, rng)} for _ in range(rng.randint(1, 3))]
+            found: list[JSON] = [
+                {"id": identifier(rng, meaning.noun), "name": _name(subject, rng)} for _ in range(rng.randint(1, 3))
+            ]
             return rng.choice((json.dumps(found, ensure_ascii=False), f"Found {len(found)} {inflection.plural(meaning.noun)}:\n" + "\n".join(f"- {row['name']} ({row['id']})" for row in found),
                                f"No {inflection.plural(meaning.noun)} found."))  # fmt: skip
-        return rng.choice((json.dumps({"id": new, "name": _name(subject, rng)}, ensure_ascii=False), f"{meaning.noun}: {_name(subject, rng)}", f"{meaning.noun.capitalize()} {new}: {_name(subject, rng)}"))
+        return rng.choice(
+            (
+                json.dumps({"id": new, "name": _name(subject, rng)}, ensure_ascii=False),
+                f"{meaning.noun}: {_name(subject, rng)}",
+                f"{meaning.noun.capitalize()} {new}: {_name(subject, rng)}",
+            )
+        )
     done = PAST.get(meaning.family.kin, "done")
     told = f" {{{first}}}" if first and rng.random() < 0.5 else f" {new}"
-    return rng.choice((f"{meaning.noun.capitalize()}{told} {done}.", json.dumps({"id": new, "status": done}), f"Successfully {done}{told}", json.dumps({"success": True, "id": new}), f"OK: {done}{told}"))
+    return rng.choice(
+        (
+            f"{meaning.noun.capitalize()}{told} {done}.",
+            json.dumps({"id": new, "status": done}),
+            f"Successfully {done}{told}",
+            json.dumps({"success": True, "id": new}),
+            f"OK: {done}{told}",
+        )
+    )
 
 
 def _title(subject: Subject) -> str:
-    return next((one.name for one in subject.parameters if one.role.name == "title" and subject.values.get(one.name)), "")
+    return next(
+        (one.name for one in subject.parameters if one.role.name == "title" and subject.values.get(one.name)), ""
+    )
 
 
 def _name(subject: Subject, rng: random.Random) -> str:

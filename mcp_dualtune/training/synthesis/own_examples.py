@@ -92,7 +92,10 @@ def parse_example(row: JSON, servers: Sequence[ServerSpec]) -> OwnExample:
             raise TrainingError("`arguments` is not a JSON object.")
         problems = validate_arguments({**tool.input_schema, "required": []}, arguments)
         if problems:
-            raise TrainingError(f"the arguments do not fit `{name}`: {'; '.join(problems)}.", hint="Correct them, or leave `arguments` out.")
+            raise TrainingError(
+                f"the arguments do not fit `{name}`: {'; '.join(problems)}.",
+                hint="Correct them, or leave `arguments` out.",
+            )
     elif not tool.input_schema.get("properties"):
         arguments = {}
     return OwnExample(request.strip(), server.name, name, arguments)
@@ -123,7 +126,12 @@ def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weig
     choices = tuple(Case(e.request, server, e.tool) for e in examples if e.tool != NONE and e.arguments is None)
     refused = tuple(e.request for e in examples if e.tool == NONE)
     again = max(1, round(weight * MOST))
-    return replace(part, entries=tuple(entries.values()), choices=part.choices + choices * again, refused=part.refused + refused * again)
+    return replace(
+        part,
+        entries=tuple(entries.values()),
+        choices=part.choices + choices * again,
+        refused=part.refused + refused * again,
+    )
 
 
 def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weight: float) -> Entry:
@@ -143,7 +151,11 @@ def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weig
             requests.append(general)
     wanted = weight / (1 - weight) * len(entry.requests) if weight else 0
     again = max(1, min(MOST, round(wanted / len(requests)))) if requests else 1
-    return replace(entry, requests=entry.requests + tuple(requests) * again, missing=entry.missing + tuple(missing) * (2 if weight else 1))
+    return replace(
+        entry,
+        requests=entry.requests + tuple(requests) * again,
+        missing=entry.missing + tuple(missing) * (2 if weight else 1),
+    )
 
 
 def generalised(example: OwnExample, tool: ToolSpec, values: Mapping[str, Sequence[JSON]]) -> RequestTemplate | None:
@@ -170,7 +182,9 @@ def _server(tool: str, name: JSON, servers: Sequence[ServerSpec]) -> ServerSpec:
             raise TrainingError(f"there is no server `{name}`.", hint=near_names(str(name), known))
         server = known[name]
         if tool != NONE and all(one.name != tool for one in server.tools):
-            raise TrainingError(f"the server `{name}` has no tool `{tool}`.", hint=near_names(tool, {t.name: t for t in server.tools}))
+            raise TrainingError(
+                f"the server `{name}` has no tool `{tool}`.", hint=near_names(tool, {t.name: t for t in server.tools})
+            )
         return server
     having = [server for server in servers if tool == NONE or any(one.name == tool for one in server.tools)]
     if not having:

@@ -17,7 +17,21 @@ from mcp_dualtune.types import JSON, ToolSpec
 
 ID_WORDS = ("id", "ids", "uuid", "key", "identifier", "gid", "pk", "ref", "iid", "uid", "guid")
 ID_ENDINGS = (*ID_WORDS, "number", "slug", "code", "no", "reference")
-GENERIC = {"id", "ids", "uuid", "key", "identifier", "identifiers", "slug", "uid", "guid", "gid", "name", "names", "number"}
+GENERIC = {
+    "id",
+    "ids",
+    "uuid",
+    "key",
+    "identifier",
+    "identifiers",
+    "slug",
+    "uid",
+    "guid",
+    "gid",
+    "name",
+    "names",
+    "number",
+}
 """Names of the parameter that says which object is meant, without naming the object."""
 ABOUT = re.compile(
     r"\b(?:id|ids|identifier|uuid|key|number|name|slug)s?\s+(?:of|for)\s+(?:the|a|an|each)\s+([a-z]+(?:\s[a-z]+)?)"
@@ -39,11 +53,6 @@ HINTS = (
     (re.compile(r"\bname of the (?:person|customer|guest|patient|user|employee)\b", re.I), "customer"),
     (re.compile(r"\bmessage\b|\btext\b|\bdescription\b", re.I), "body"),
 )  # fmt: skip
-NUMERIC = {
-    "limit", "page", "amount", "quantity", "coordinate", "radius", "port", "duration", "level", "degrees", "rating",
-    "measure", "number_a", "number_b", "year", "due", "from_object", "to_object", "day_count", "arrival_day", "return_day", "start", "end", "date", "time", "month", "priority", "cursor",
-}  # fmt: skip
-"""Roles that numbers may have; a number in another role is just a number."""
 COUNTED = {"duration", "limit", "quantity", "level", "degrees", "measure", "page", "year", "radius"}
 """Roles that lists never have."""
 
@@ -93,7 +102,9 @@ def parameters_of(tool: ToolSpec, said: Sequence[str] = ()) -> tuple[Parameter, 
         if name not in said and name and "{" not in name and "}" not in name
     ]
     if any(one.role.name in ("source", "path") for one in found):  # then a bare `destination` is a path as well
-        found = [replace(one, role=lexicon.roles()["target"]) if one.role.name == "destination" else one for one in found]
+        found = [
+            replace(one, role=lexicon.roles()["target"]) if one.role.name == "destination" else one for one in found
+        ]
     return tuple(found)
 
 
@@ -134,40 +145,56 @@ def own_parameter(noun: str, parameters: Sequence[Parameter]) -> Parameter | Non
         if one.entity in names or spoken in names or stripped in names or spoken == "id":
             if best is None or one.required > best.required:
                 best = one
-        elif (spoken in GENERIC and best is None) or (one.role.name == "from_object" and best is None) or (
-            best is None and one.role.name in ("path", "folder", "url") and one.required and head in FILES
+        elif (
+            (spoken in GENERIC and best is None)
+            or (one.role.name == "from_object" and best is None)
+            or (
+                best is None
+                and one.role.name in ("path", "folder", "url")
+                and one.required
+                and head in lexicon.words("told by path")
+            )
         ):
             best = one
     return best
 
 
-FILES = {
-    "file", "directory", "folder", "page", "document", "webpage", "website", "url", "URL", "image", "video", "content",
-    "contents", "info", "text", "path", "tree", "site", "article", "audio", "picture", "feed", "link", "resource",
-}  # fmt: skip
-"""Objects that are told apart by path or address."""
-
-
 def _role(raw: Sequence[str], words: Sequence[str], schema: Mapping[str, JSON]) -> tuple[Role, str]:
     roles, index = lexicon.roles(), lexicon.role_index()
     spoken, last = " ".join(words).lower(), words[-1].lower() if words else ""
-    about = schema.get("description") if isinstance(schema.get("description"), str) else ""
-    items = schema.get("items") if isinstance(schema.get("items"), Mapping) else {}
+    about = str(schema.get("description") or "")
+    within = schema.get("items")
+    items: Mapping[str, JSON] = within if isinstance(within, Mapping) else {}
     numeric = schema.get("type") in ("integer", "number")
     if spoken == "days" and numeric:
         return roles["day_count"], ""
     if raw and raw[-1] in ID_WORDS and spoken not in index:
-        entity = inflection.singular(" ".join(words[:-1])) if len(words) > 1 else _entity(str(about))
+        entity = inflection.singular(" ".join(words[:-1])) if len(words) > 1 else _entity(about)
         return roles["other"], entity or "object"
     form = str(schema.get("format") or items.get("format") or "")
     by_format = {"email": "email", "uri": "url", "url": "url", "ipv4": "host", "hostname": "host"}.get(form)
-    if spoken in ("from", "to", "source", "destination", "target", "base", "head", "query", "filter", "data", "value") and not numeric:
-        found = _ambiguous(spoken, str(about), schema)
-        if found:
-            return roles[found], ""
-    for name in (spoken, " ".join(raw), " ".join(words[-2:]).lower(), last, inflection.singular(spoken), inflection.singular(last)):
+    if (
+        spoken in ("from", "to", "source", "destination", "target", "base", "head", "query", "filter", "data", "value")
+        and not numeric
+    ):
+        meant = _ambiguous(spoken, about, schema)
+        if meant:
+            return roles[meant], ""
+    for name in (
+        spoken,
+        " ".join(raw),
+        " ".join(words[-2:]).lower(),
+        last,
+        inflection.singular(spoken),
+        inflection.singular(last),
+    ):
         found = index.get(name)
-        if found and not (numeric and found not in NUMERIC) and not (found in COUNTED and "items" in schema) and (len(name) > 2 or name == spoken):
+        if (
+            found
+            and not (numeric and found not in lexicon.words("numeric roles"))
+            and not (found in COUNTED and "items" in schema)
+            and (len(name) > 2 or name == spoken)
+        ):
             if by_format and found not in ("recipient", "copied", "attendees", "path"):
                 found = by_format
             return roles[found], _known(spoken, found)
@@ -176,12 +203,14 @@ def _role(raw: Sequence[str], words: Sequence[str], schema: Mapping[str, JSON]) 
     if form in ("date", "date-time", "time"):
         return roles["time" if form == "time" else "date"], ""
     if numeric or schema.get("type") == "boolean":
-        return roles["limit" if HINTS[12][0].search(str(about)) else "other"], _known(spoken, "") if last in ID_ENDINGS else ""
+        return roles["limit" if HINTS[12][0].search(about) else "other"], _known(
+            spoken, ""
+        ) if last in ID_ENDINGS else ""
     if last == "number" and len(words) > 1:
         return roles["other"], " ".join(words[:-1])
     if schema.get("type") in (None, "string", "array") and not isinstance(schema.get("enum"), list):
         for hint, found in HINTS:
-            if hint.search(str(about)):
+            if hint.search(about):
                 return roles[found], _known(spoken, found)
     return roles["other"], _known(spoken, "")
 

@@ -33,7 +33,12 @@ def rows(synthesis: Synthesis) -> Iterator[dict[str, Any]]:
         for entry in part.entries:
             yield {"part": name, "tool": entry.tool, **_entry(entry)}
         for chain in part.chains:
-            yield {"part": name, "text": chain.text, "values": dict(chain.values), "steps": [dict(step) for step in chain.steps]}
+            yield {
+                "part": name,
+                "text": chain.text,
+                "values": dict(chain.values),
+                "steps": [dict(step) for step in chain.steps],
+            }
         if part.refused:
             yield {"part": name, "server": synthesis.server.name, "requests": list(part.refused)}
 
@@ -68,7 +73,10 @@ def read_synthesis(path: Path, server: ServerSpec) -> Synthesis:
             else:
                 refused[part] += [str(text) for text in row["requests"]]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TrainingError(f"{path}, line {number}: not a line of requests ({type(error).__name__}: {error}).", hint="Each line is a JSON object with `tool` and `requests`, or `text` and `steps`.") from error
+            raise TrainingError(
+                f"{path}, line {number}: not a line of requests ({type(error).__name__}: {error}).",
+                hint="Each line is a JSON object with `tool` and `requests`, or `text` and `steps`.",
+            ) from error
         except TrainingError as error:
             raise TrainingError(f"{path}, line {number}: {error.message}", hint=error.hint) from error
     made = {name: Part(tuple(entries[name]), tuple(chains[name]), tuple(refused[name])) for name in PARTS}
@@ -96,7 +104,9 @@ def _check_tools(server: ServerSpec, names: list[str]) -> None:
     known = {tool.name for tool in server.tools}
     for name in names:
         if name not in known:
-            raise TrainingError(f"the server `{server.name}` has no tool `{name}`.", hint="Remove the line, or correct the name.")
+            raise TrainingError(
+                f"the server `{server.name}` has no tool `{name}`.", hint="Remove the line, or correct the name."
+            )
 
 
 def _checked(entry: Entry, server: ServerSpec) -> Entry:

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from mcp_dualtune.training.synthesis import lexicon, numbers
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter, parameter
 from mcp_dualtune.training.synthesis.technical import identifier, iso_date, moment, spoken_date
-from mcp_dualtune.training.synthesis.values import ENTITY_NAMES, FAMILIES, PHRASES, PROSE
+from mcp_dualtune.training.synthesis.values import FAMILIES
 from mcp_dualtune.training.zones import zone_values
 from mcp_dualtune.types import JSON, canonical
 
@@ -33,7 +33,9 @@ EXAMPLE = re.compile(r"(?:e\.g\.?|for example|for instance|such as|example:?|lik
 BARE = re.compile(r"^[\w@./:#+-]{2,40}")
 ISO = re.compile(r"iso[- ]?8601|yyyy-mm-dd", re.IGNORECASE)
 CODE = re.compile(r"two[- ]letter|2[- ]letter|iso[- ]?(?:3166|639)|alpha-2|\bcode\b", re.IGNORECASE)
-LEVELS = re.compile(r"['\"`]?([\w-]{1,24})['\"`]?\s*(?:=|:|->|means|for)\s*([a-z][a-z -]{3,28})(?=[,;.)]|$)", re.IGNORECASE)
+LEVELS = re.compile(
+    r"['\"`]?([\w-]{1,24})['\"`]?\s*(?:=|:|->|means|for)\s*([a-z][a-z -]{3,28})(?=[,;.)]|$)", re.IGNORECASE
+)
 
 
 def pool(one: Parameter, noun: str, rng: random.Random, count: int) -> list[Pair]:
@@ -73,7 +75,14 @@ def family_of(one: Parameter, noun: str) -> str:
     """The family of values of a parameter that takes text."""
     form = str(one.schema.get("format") or "")
     if form in ("uuid", "date", "date-time", "time", "email", "ipv4"):
-        return {"uuid": "uuid", "date": "iso_date", "date-time": "moment", "time": "time", "email": "email", "ipv4": "host"}[form]
+        return {
+            "uuid": "uuid",
+            "date": "iso_date",
+            "date-time": "moment",
+            "time": "time",
+            "email": "email",
+            "ipv4": "host",
+        }[form]
     last = one.words[-1].lower() if one.words else ""
     family = one.role.values
     if one.role.name in ("from_object", "to_object"):
@@ -81,20 +90,28 @@ def family_of(one: Parameter, noun: str) -> str:
     if one.entity and one.role.name in ("other", "sku"):
         if last in ID_ENDINGS or one.name.lower().endswith(("id", "ids")):
             return "id"
-        return ENTITY_NAMES.get(one.entity, "project_name" if one.entity != "object" else "id")
+        return lexicon.table("words")["names of"].get(one.entity, "project_name" if one.entity != "object" else "id")
     if one.role.name == "device" and one.spoken in ("light", "lamp", "light name"):
         return "light"
     if family == "file_path" and noun.rpartition(" ")[2] in ("directory", "folder", "tree", "repository", "project"):
         return "folder_path"
-    if one.role.name == "title" and last in ("name", "names") and noun.rpartition(" ")[2] in ENTITY_NAMES:
-        return ENTITY_NAMES[noun.rpartition(" ")[2]]
+    if (
+        one.role.name == "title"
+        and last in ("name", "names")
+        and noun.rpartition(" ")[2] in lexicon.table("words")["names of"]
+    ):
+        return lexicon.table("words")["names of"][noun.rpartition(" ")[2]]
+    if one.role.name == "title" and last in ("name", "names"):
+        return "label"
     if family in ("country", "language", "other_language") and (CODE.search(one.described) or CODE.search(one.spoken)):
         return "country_code" if family == "country" else "language_code"
     if family in ("city", "other_city") and re.search(r"airport|iata", f"{one.described} {one.spoken}", re.I):
         return "airport"
     if one.role.name == "to_unit":
         family = "other_currency"
-    if one.role.name in ("from_unit", "to_unit") and not re.search(r"currenc|iso 4217", f"{one.described} {one.spoken}", re.I):
+    if one.role.name in ("from_unit", "to_unit") and not re.search(
+        r"currenc|iso 4217", f"{one.described} {one.spoken}", re.I
+    ):
         return "unit"
     if family in ("date", "early_date", "late_date", "future_date") and ISO.search(one.described):
         return "moment" if re.search(r"date-?time|timestamp", one.described, re.I) else "iso_date"
@@ -111,13 +128,19 @@ def style_of(one: Parameter, noun: str) -> str:
     if target.kind != "string":
         return "token"
     family = family_of(target, noun)
-    return "prose" if family in PROSE else ("phrase" if family in PHRASES else "token")
+    return (
+        "prose"
+        if family in lexicon.words("long values")
+        else ("phrase" if family in lexicon.words("several words") else "token")
+    )
 
 
 def unit_of(one: Parameter) -> str:
     """The unit of a duration, from its name or description; empty where none is named."""
     if one.role.name == "radius":
-        found = re.search(r"\b(met(?:re|er)s|kilomet(?:re|er)s|km|miles|feet)\b", f"{one.spoken} {one.described}", re.IGNORECASE)
+        found = re.search(
+            r"\b(met(?:re|er)s|kilomet(?:re|er)s|km|miles|feet)\b", f"{one.spoken} {one.described}", re.IGNORECASE
+        )
         return found[1].lower() if found else ""
     if one.role.name not in ("duration", "day_count"):
         return ""
@@ -147,20 +170,36 @@ def _size(one: Parameter) -> int:
 
 
 def _option(one: Parameter, rng: random.Random) -> Pair | None:
-    options = [option for option in one.schema.get("enum") or [one.schema.get("const")] if option is not None and option != ""]
+    options = [
+        option for option in one.schema.get("enum") or [one.schema.get("const")] if option is not None and option != ""
+    ]
     if not options:
         return None
     value = rng.choice(options)
     if not isinstance(value, str):
         return json.dumps(value), value
     others = paraphrases(one, value)
-    return (rng.choice(others) if others and rng.random() < (0.75 if re.search(r"_|[a-z][A-Z]", value) else 0.3) else value), value
+    return (
+        rng.choice(others) if others and rng.random() < (0.75 if re.search(r"_|[a-z][A-Z]", value) else 0.3) else value
+    ), value
 
 
 def _number(one: Parameter, rng: random.Random) -> Pair | None:
-    family = "id" if one.entity or one.role.values == "id" or one.spoken.lower() in ("id", "number") and one.role.name == "other" else one.role.values
+    family = (
+        "id"
+        if one.entity
+        or one.role.values == "id"
+        or (one.spoken.lower() in ("id", "number") and one.role.name == "other")
+        else one.role.values
+    )
     if one.role.name == "amount":
-        family = "price_low" if one.words[0] in ("minimum", "min") else "price_high" if one.words[0] in ("maximum", "max") else family
+        family = (
+            "price_low"
+            if one.words[0] in ("minimum", "min")
+            else "price_high"
+            if one.words[0] in ("maximum", "max")
+            else family
+        )
     if one.role.name == "other" and family == "short":
         family = "plain"
     return numbers.number(family, one.schema, rng, unit_of(one))
@@ -287,7 +326,9 @@ def _object(one: Parameter, noun: str, rng: random.Random, depth: int) -> Pair |
     properties = one.schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         keys = rng.sample(lexicon.table("names")["columns"], rng.randint(1, 2))
-        made: dict[str, JSON] = {key: rng.choice((rng.choice(lexicon.table("names")["words"]), rng.randint(1, 90))) for key in keys}
+        made: dict[str, JSON] = {
+            key: rng.choice((rng.choice(lexicon.table("names")["words"]), rng.randint(1, 90))) for key in keys
+        }
         return json.dumps(made), made
     needed = set(one.schema.get("required") or ())
     value: dict[str, JSON] = {}

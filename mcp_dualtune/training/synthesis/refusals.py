@@ -41,7 +41,9 @@ def refused(subjects: Sequence[Subject], rng: random.Random, wordings: Wordings)
     if covered & set(known["covered"][operation]) or operation in covered:
         return None
     text = wordings.choose(known["operations"][operation], rng)
-    if {inflection.bases(word)[-1] for word in text.split()} & {word for other in subjects for word in other.meaning.words}:
+    if {inflection.bases(word)[-1] for word in text.split()} & {
+        word for other in subjects for word in other.meaning.words
+    }:
         return None
     return _asked(_filled(text, noun, rng), rng, wordings)
 
@@ -52,18 +54,36 @@ def _asked(text: str, rng: random.Random, wordings: Wordings) -> str:
 
 
 def _filled(text: str, noun: str, rng: random.Random) -> str:
-    names = {"first": "first_name", "city": "city", "country": "country", "company": "company", "language": "language", "product": "product"}
+    names = {
+        "first": "first_name",
+        "city": "city",
+        "country": "country",
+        "company": "company",
+        "language": "language",
+        "product": "product",
+    }
     for place, family in names.items():
         if "{" + place + "}" in text:
             text = text.replace("{" + place + "}", FAMILIES[family](rng))
     if noun:
-        text = text.replace("{a}", inflection.with_article(noun)).replace("{s}", noun).replace("{p}", inflection.plural(noun))
+        text = (
+            text.replace("{a}", inflection.with_article(noun))
+            .replace("{s}", noun)
+            .replace("{p}", inflection.plural(noun))
+        )
     return text
 
 
 def _touches(kind: str, text: str, subjects: Sequence[Subject]) -> bool:
     """Whether a far request has a word of the server's tools in it."""
-    words = {kind} | {w for w in re.findall(r"[a-z]{4,}", text.lower())} - {"find", "what", "when", "many", "does", "this"}
+    words = {kind} | {w for w in re.findall(r"[a-z]{4,}", text.lower())} - {
+        "find",
+        "what",
+        "when",
+        "many",
+        "does",
+        "this",
+    }
     words |= {inflection.singular(word) for word in words}
     ours: set[str] = set()
     for subject in subjects:

@@ -43,7 +43,7 @@ def chosen(subject: Subject, rng: random.Random) -> list[Parameter]:
     share = OPTIONAL if len(optional) < 6 else OPTIONAL * 5 / len(optional)
     extra = [one for one in optional if rng.random() < share]
     if subject.own in optional and subject.own not in extra and rng.random() < 0.6:
-        extra.append(subject.own)  # type: ignore[arg-type]
+        extra.append(subject.own)
     fields = [one for one in optional if one is not subject.own]
     if subject.meaning.family.name in ("update", "set") and fields and not any(one in extra for one in fields):
         if not any(one is not subject.own for one in subject.required):
@@ -80,7 +80,9 @@ def worded(
     return RequestTemplate(text, draft.arguments, subject.values)
 
 
-def imperative(subject: Subject, parameters: Sequence[Parameter], rng: random.Random, wordings: Wordings) -> tuple[str, Draft] | None:
+def imperative(
+    subject: Subject, parameters: Sequence[Parameter], rng: random.Random, wordings: Wordings
+) -> tuple[str, Draft] | None:
     """A bare imperative that gives these parameters, for joining with others."""
     draft = Draft(subject, list(parameters))
     text = fill(wordings.choose(fitting(subject.verbs, draft) or ["get {o}"], rng), draft, rng, wordings, may_end=False)
@@ -99,11 +101,22 @@ def _styled(style: str, draft: Draft, rng: random.Random, wordings: Wordings, *,
     subject = draft.subject
     if style == "description":
         text = clause_of_description(draft, rng, wordings)
-        return frames.framed(text, rng, wordings, imperative=is_english(subject.meaning.clause), open_end=draft.open_end, alone=not plain_end)
+        return frames.framed(
+            text,
+            rng,
+            wordings,
+            imperative=is_english(subject.meaning.clause),
+            open_end=draft.open_end,
+            alone=not plain_end,
+        )
     if style == "keywords":
         return frames.keyword(keywords(draft, rng, wordings), rng, wordings)
     if style == "passive":
-        verbs = [pattern.split(" ")[0] for pattern in subject.verbs if pattern.count(" ") == 1 and pattern.endswith(" {o}") and pattern.split(" ")[0] not in ACTIVE]
+        verbs = [
+            pattern.split(" ")[0]
+            for pattern in subject.verbs
+            if pattern.count(" ") == 1 and pattern.endswith(" {o}") and pattern.split(" ")[0] not in ACTIVE
+        ]
         if not verbs:
             return None
         verb = rng.choice(verbs)
@@ -117,5 +130,7 @@ def _styled(style: str, draft: Draft, rng: random.Random, wordings: Wordings, *,
         filled = fill(wordings.choose(options, rng), trial, rng, wordings, may_end=not plain_end)
         if filled is not None:
             draft.waiting, draft.arguments, draft.open_end = trial.waiting, trial.arguments, trial.open_end
-            return frames.framed(filled, rng, wordings, imperative=style == "verb", open_end=trial.open_end, alone=not plain_end)
+            return frames.framed(
+                filled, rng, wordings, imperative=style == "verb", open_end=trial.open_end, alone=not plain_end
+            )
     return None

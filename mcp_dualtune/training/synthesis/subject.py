@@ -16,8 +16,6 @@ from mcp_dualtune.training.synthesis.parameters import Parameter, own_parameter,
 from mcp_dualtune.training.synthesis.pools import Pair, pool, style_of
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
-STOPPED = {"all", "new", "details", "info", "is", "has", "can", "lookup", "number", "index", "health", "return", "perform", "use", "allow", "tell", "give"}
-"""Words that tools begin with and people do not."""
 VALUES = 48
 """Values that are made up for each parameter."""
 
@@ -118,7 +116,7 @@ def _wordings(meaning: Meaning, others: Sequence[Meaning]) -> tuple[tuple[str, .
         and other.family.determiner == meaning.family.determiner
     ]
     theirs = {word for family in rivals for word in family.words}
-    own = [f"{verb} {{o}}" for verb in meaning.verbs if verb not in STOPPED]
+    own = [f"{verb} {{o}}" for verb in meaning.verbs if verb not in lexicon.words("not said")]
     fitting = [*own, *(_for_noun(pattern, meaning.noun) for pattern in meaning.family.verbs if pattern not in own)]
     verbs = [p for p in fitting if p and p.split()[0] not in theirs] or [p for p in fitting if p][:1] or ["get {o}"]
     claims = [claim for pattern in meaning.family.claims if (claim := _for_noun(pattern, meaning.noun))]

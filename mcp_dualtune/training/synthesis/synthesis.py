@@ -83,14 +83,18 @@ def synthesise(server: ServerSpec, seed: int, count: int) -> Synthesis:
     rng = random.Random(f"{seed} {server.name}")
     asked = subjects(server, rng)
     able = [one for one in asked if not one.unsayable]
-    skipped = {one.tool.name: "no values can be made up for " + ", ".join(one.unsayable) for one in asked if one.unsayable}
+    skipped = {
+        one.tool.name: "no values can be made up for " + ", ".join(one.unsayable) for one in asked if one.unsayable
+    }
     sieve = Sieve(frozenset(server.fixed_arguments))
     training = _part(server, able, count, sieve, rng, Wordings())
     held_out = _part(server, able, max(count // HELD_OUT, 1), sieve, rng, Wordings(held_out=True))
     return Synthesis(server, training, held_out, dict(sieve.counts), skipped)
 
 
-def _part(server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, rng: random.Random, wordings: Wordings) -> Part:
+def _part(
+    server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, rng: random.Random, wordings: Wordings
+) -> Part:
     if not able:
         return Part(())
     plain = round(count * (1 - GAPS - CHAINS - REFUSALS))
@@ -100,7 +104,9 @@ def _part(server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, rng
     return Part(entries, _chains(server, able, round(count * CHAINS), sieve, rng, wordings), _refusals(able, max(round(count * REFUSALS), 2), sieve, rng, wordings))  # fmt: skip
 
 
-def _entry(server: ServerSpec, one: Subject, requests: int, gaps: int, sieve: Sieve, rng: random.Random, wordings: Wordings) -> Entry:
+def _entry(
+    server: ServerSpec, one: Subject, requests: int, gaps: int, sieve: Sieve, rng: random.Random, wordings: Wordings
+) -> Entry:
     made: list[RequestTemplate] = []
     for _ in range(requests * TRIES):
         if len(made) == requests:
@@ -120,7 +126,9 @@ def _entry(server: ServerSpec, one: Subject, requests: int, gaps: int, sieve: Si
     return Entry(server.name, one.tool.name, tuple(made), tuple(left), outcomes(one, rng, RESULTS))
 
 
-def _chains(server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, rng: random.Random, wordings: Wordings) -> tuple[Chain, ...]:
+def _chains(
+    server: ServerSpec, able: list[Subject], count: int, sieve: Sieve, rng: random.Random, wordings: Wordings
+) -> tuple[Chain, ...]:
     linked = pairs(able)
     made: list[Chain] = []
     for _ in range(count * TRIES):

@@ -44,7 +44,9 @@ def identifier(rng: random.Random, entity: str = "") -> str:
     if roll < 0.22:
         return f"{stem[:3].upper()}-{digits(rng, rng.randint(2, 5))}"
     if roll < 0.4:
-        return f"{stem[:4]}_{''.join(rng.choice(string.ascii_letters + string.digits) for _ in range(rng.randint(6, 10)))}"
+        return (
+            f"{stem[:4]}_{''.join(rng.choice(string.ascii_letters + string.digits) for _ in range(rng.randint(6, 10)))}"
+        )
     if roll < 0.6:
         return digits(rng, rng.randint(3, 8))
     if roll < 0.72:
@@ -86,7 +88,9 @@ def free_date(rng: random.Random, half: int = 0) -> str:
     days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
     if half or rng.random() < 0.5:
         return rng.choice((f"{name} {date}", f"{date} {name}", spoken_date(iso, rng)))
-    return rng.choice(("tomorrow", "today", f"next {rng.choice(days)}", rng.choice(days), "the day after tomorrow", "next week"))
+    return rng.choice(
+        ("tomorrow", "today", f"next {rng.choice(days)}", rng.choice(days), "the day after tomorrow", "next week")
+    )
 
 
 def clock(rng: random.Random) -> str:
@@ -118,8 +122,14 @@ def folder_path(rng: random.Random) -> str:
 def url(rng: random.Random) -> str:
     """A web address."""
     host = rng.choice(("", "", "www.", "docs.", "api.", "blog.")) + _pick(rng, "domains")
-    tail = "/".join(rng.choice((_pick(rng, "folders"), _pick(rng, "stems"), _pick(rng, "words"))) for _ in range(rng.randint(0, 3)))
-    return f"https://{host}" + (f"/{tail}" if tail else "") + rng.choice(("", "", "", f"?page={rng.randint(2, 9)}", ".html" if tail else ""))
+    tail = "/".join(
+        rng.choice((_pick(rng, "folders"), _pick(rng, "stems"), _pick(rng, "words"))) for _ in range(rng.randint(0, 3))
+    )
+    return (
+        f"https://{host}"
+        + (f"/{tail}" if tail else "")
+        + rng.choice(("", "", "", f"?page={rng.randint(2, 9)}", ".html" if tail else ""))
+    )
 
 
 def phone(rng: random.Random) -> str:
@@ -133,7 +143,9 @@ def branch(rng: random.Random) -> str:
     if rng.random() < 0.25:
         return _pick(rng, "branch_names")
     kind = _pick(rng, "branch_kinds")
-    return kind + rng.choice((f"{_pick(rng, 'stems')}-{_pick(rng, 'words')}", _pick(rng, "words"), f"{digits(rng, 3)}-{_pick(rng, 'stems')}"))
+    return kind + rng.choice(
+        (f"{_pick(rng, 'stems')}-{_pick(rng, 'words')}", _pick(rng, "words"), f"{digits(rng, 3)}-{_pick(rng, 'stems')}")
+    )
 
 
 def version(rng: random.Random) -> str:
@@ -146,13 +158,22 @@ def host(rng: random.Random) -> str:
     """A machine's name or address."""
     if rng.random() < 0.3:
         return ".".join(str(rng.randint(1, 254)) for _ in range(4))
-    return rng.choice((_pick(rng, "domains"), f"{_pick(rng, 'words')}-{rng.randint(1, 30):02}", f"db.{_pick(rng, 'domains')}"))
+    return rng.choice(
+        (_pick(rng, "domains"), f"{_pick(rng, 'words')}-{rng.randint(1, 30):02}", f"db.{_pick(rng, 'domains')}")
+    )
 
 
 def sku(rng: random.Random) -> str:
     """An article, order or reference number."""
     letters = "".join(rng.choice(string.ascii_uppercase) for _ in range(rng.randint(2, 3)))
-    return rng.choice((f"{letters}-{digits(rng, 4)}", f"{letters}{digits(rng, 5)}", f"{digits(rng, 3)}-{letters}-{digits(rng, 2)}", f"{letters}{digits(rng, 3)}-{digits(rng, 2)}"))
+    return rng.choice(
+        (
+            f"{letters}-{digits(rng, 4)}",
+            f"{letters}{digits(rng, 5)}",
+            f"{digits(rng, 3)}-{letters}-{digits(rng, 2)}",
+            f"{letters}{digits(rng, 3)}-{digits(rng, 2)}",
+        )
+    )
 
 
 def sql(rng: random.Random) -> str:
@@ -188,25 +209,55 @@ def command(rng: random.Random) -> str:
 def formula(rng: random.Random) -> str:
     """Something to calculate."""
     a, b, c = rng.randint(2, 99), rng.randint(2, 99), rng.randint(2, 20)
-    return rng.choice((f"{a} * {b}", f"({a} + {b}) / {c}", f"sqrt({a * a})", f"{a}^{c}", f"{a}x + {b} = {c * a + b}", f"{a} - {b} * {c}", f"sin({a}) + {b}"))
+    return rng.choice(
+        (
+            f"{a} * {b}",
+            f"({a} + {b}) / {c}",
+            f"sqrt({a * a})",
+            f"{a}^{c}",
+            f"{a}x + {b} = {c * a + b}",
+            f"{a} - {b} * {c}",
+            f"sin({a}) + {b}",
+        )
+    )
 
 
 def document(rng: random.Random) -> str:
     """A small JSON object as text."""
-    pairs: dict[str, Any] = {_pick(rng, "columns"): rng.choice((rng.randint(1, 500), _pick(rng, "words"), True)) for _ in range(rng.randint(1, 3))}
+    pairs: dict[str, Any] = {
+        _pick(rng, "columns"): rng.choice((rng.randint(1, 500), _pick(rng, "words"), True))
+        for _ in range(rng.randint(1, 3))
+    }
     return json.dumps(pairs)
 
 
 def selector(rng: random.Random) -> str:
     """A CSS selector."""
     word, other = _pick(rng, "words"), _pick(rng, "stems")
-    return rng.choice((f"#{word}", f".{other}-{word}", f"button.{word}", f"form#{other} input", f"div.{other} > a", f"#{other}-{word}"))
+    return rng.choice(
+        (
+            f"#{word}",
+            f".{other}-{word}",
+            f"button.{word}",
+            f"form#{other} input",
+            f"div.{other} > a",
+            f"#{other}-{word}",
+        )
+    )
 
 
 def glob(rng: random.Random) -> str:
     """A pattern of file names."""
     ending = _pick(rng, "endings")
-    return rng.choice((f"*.{ending}", f"**/*.{ending}", f"{_pick(rng, 'stems')}*.{ending}", f"{_pick(rng, 'folders')}/**", f"*{_pick(rng, 'words')}*"))
+    return rng.choice(
+        (
+            f"*.{ending}",
+            f"**/*.{ending}",
+            f"{_pick(rng, 'stems')}*.{ending}",
+            f"{_pick(rng, 'folders')}/**",
+            f"*{_pick(rng, 'words')}*",
+        )
+    )
 
 
 def shortened(text: str) -> str:

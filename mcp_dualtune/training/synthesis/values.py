@@ -47,13 +47,17 @@ def company(rng: random.Random) -> str:
 def username(rng: random.Random) -> str:
     """A login name."""
     first, last = rng.choice(_names("first")).lower(), rng.choice(_names("last")).lower().replace("'", "")
-    return rng.choice((f"{first}.{last}", f"{first[0]}{last}", f"{first}{digits(rng, 2)}", f"{first}_{last}", f"{last}{first[0]}"))
+    return rng.choice(
+        (f"{first}.{last}", f"{first[0]}{last}", f"{first}{digits(rng, 2)}", f"{first}_{last}", f"{last}{first[0]}")
+    )
 
 
 def email(rng: random.Random) -> str:
     """A mail address."""
     if rng.random() < 0.15:
-        return f"{rng.choice(('info', 'support', 'sales', 'billing', 'hello', 'office'))}@{rng.choice(_names('domains'))}"
+        return (
+            f"{rng.choice(('info', 'support', 'sales', 'billing', 'hello', 'office'))}@{rng.choice(_names('domains'))}"
+        )
     return f"{username(rng)}@{rng.choice(_names('domains'))}"
 
 
@@ -64,13 +68,24 @@ def title(rng: random.Random) -> str:
     if roll < 0.45:
         return f"{rng.choice(words['verbs'])} {rng.choice(words['objects'])}"
     if roll < 0.7:
-        return f"{rng.choice(words['adjectives'])} {rng.choice(words['nouns'])}" + rng.choice(("", "", f" {rng.randint(2024, 2027)}"))
+        return f"{rng.choice(words['adjectives'])} {rng.choice(words['nouns'])}" + rng.choice(
+            ("", "", f" {rng.randint(2024, 2027)}")
+        )
     if roll < 0.82:
         return f"{rng.choice(words['nouns'])} {rng.choice(_names('cities'))}"
     if roll < 0.92:
         thing = rng.choice(_topics("subjects"))
         return f"{thing[:1].upper()}{thing[1:]} {rng.choice(_topics('predicates'))}"
     return f"{rng.choice(words['nouns'])} with {rng.choice(_names('first'))}"
+
+
+def label(rng: random.Random) -> str:
+    """A short name: a title that is no sentence."""
+    for _ in range(8):
+        made = title(rng)
+        if len(made.split()) <= 3:
+            break
+    return made
 
 
 def prose(rng: random.Random) -> str:
@@ -105,7 +120,11 @@ def product(rng: random.Random) -> str:
     roll = rng.random()
     if roll < 0.2:
         return str(rng.choice(_topics("foods")))
-    return f"{rng.choice(words['adjectives'])} {rng.choice(words['nouns'])}" if roll < 0.85 else str(rng.choice(words["nouns"]))
+    return (
+        f"{rng.choice(words['adjectives'])} {rng.choice(words['nouns'])}"
+        if roll < 0.85
+        else str(rng.choice(words["nouns"]))
+    )
 
 
 def media(rng: random.Random) -> str:
@@ -176,7 +195,8 @@ def _slug(rng: random.Random) -> str:
 
 FAMILIES: dict[str, Maker] = {
     **TECHNICAL,
-    "title": title, "prose": prose, "query": query, "person": person, "company": company, "username": username,
+    "title": title,
+    "label": label, "prose": prose, "query": query, "person": person, "company": company, "username": username,
     "email": email, "recipient": recipient, "product": product, "media": media, "short": short, "address": address,
     "place_name": place_name, "chat_channel": channel, "service": service, "project_name": project, "slug": _slug,
     "first_name": _from_names("first"), "last_name": _from_names("last"), "city": _half("cities", 0),
@@ -193,27 +213,3 @@ FAMILIES: dict[str, Maker] = {
     "room": _from_topics("rooms"), "medication": _from_topics("medications"), "light": lambda rng: str(rng.choice([d for d in _topics("devices") if "l" in d[-6:] and ("light" in d or "lamp" in d)])),
 }  # fmt: skip
 """Family -> maker of one value."""
-PROSE = {"prose", "question", "code", "command", "sql", "json", "formula", "depiction", "html"}
-"""Values that run on: they stand in quotes, or end the request."""
-PHRASES = {"title", "query", "topic", "media", "project_name", "product", "element", "place_name", "short", "food"}
-"""Values of several plain words: a reader may not see where they end unless they are quoted."""
-ENTITY_NAMES = {
-    "project": "project_name", "board": "project_name", "workspace": "project_name", "team": "project_name",
-    "calendar": "project_name", "channel": "chat_channel", "customer": "person", "client": "person", "user": "username",
-    "member": "username", "employee": "person", "contact": "person", "patient": "person", "student": "person",
-    "person": "person", "company": "company", "organization": "company", "supplier": "company", "vendor": "company",
-    "product": "product", "item": "product", "playlist": "media", "album": "media", "song": "media", "movie": "media",
-    "book": "media", "room": "room", "hotel": "place_name", "restaurant": "place_name", "building": "place_name",
-    "warehouse": "place_name", "store": "place_name", "database": "slug", "table": "slug", "bucket": "service",
-    "service": "service", "server": "host", "host": "host", "cluster": "service", "container": "service",
-    "device": "device", "branch": "branch", "repository": "repo", "file": "file_path", "folder": "folder_path",
-    "directory": "folder_path", "recipe": "food", "ingredient": "food", "meal": "food", "dish": "food", "city": "city",
-    "country": "country", "lead": "person", "candidate": "person", "driver": "person", "doctor": "person",
-    "author": "person", "artist": "person", "location": "city", "label": "tag", "tag": "tag", "category": "kind",
-    "entity": "person", "light": "light", "lamp": "light", "employee name": "person", "course": "title",
-    "event": "title", "page": "title", "document": "title", "sheet": "project_name", "environment": "environment",
-    "namespace": "slug", "queue": "service", "image": "file_path", "video": "media", "podcast": "media", "secret": "slug",
-    "variable": "slug", "metric": "slug", "column": "slug", "field": "field", "node": "service", "pod": "service",
-    "function": "slug", "job": "service", "pipeline": "project_name", "group": "project_name", "role": "kind",
-}  # fmt: skip
-"""Kind of object -> family of its names."""
