@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import random
 import re
+import subprocess
+import sys
+import time
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -31,6 +36,8 @@ from tests.training.invented_servers import LISTS, invented, text, tool
 
 COUNT = 400
 SHIPPED = resources.files("mcp_dualtune.training").joinpath("servers")
+FRACTION = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}
+MATRIX = {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}
 NAMES = (*LISTS, *TUNED)
 
 
@@ -168,6 +175,27 @@ def test_the_same_seed_gives_the_same_requests_and_another_seed_others() -> None
     assert first != other
 
 
+def test_the_order_of_sets_has_no_part_in_it() -> None:
+    script = (
+        "from tests.training.test_synthesis import server, rows, synthesise, json;"
+        "print(json.dumps(list(rows(synthesise(server('travel'), 1, 60)))))"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True,
+            text=True, timeout=60, check=True, cwd=Path(__file__).parents[2],
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(outputs) == 1
+
+
+def test_a_thousand_requests_for_ten_tools_take_seconds() -> None:
+    before = time.process_time()
+    assert synthesise(server("ops"), 3, 1000).training.size > 900
+    assert time.process_time() - before < 10
+
+
 def test_held_out_requests_use_wordings_that_training_never_saw() -> None:
     seen = {words_only(t.text) for e in made("helpdesk").training.entries for t in e.requests}
     held = [t.text for e in made("helpdesk").held_out.entries for t in e.requests]
@@ -184,7 +212,7 @@ def words_only(string: str) -> str:
 
 def bigrams(string: str) -> list[tuple[str, str]]:
     split = string.split()
-    return list(zip(split, split[1:], strict=False))
+    return list(itertools.pairwise(split))
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -253,9 +281,9 @@ def test_a_server_of_sixty_tools_gets_requests_for_each() -> None:
         tool("frobnicate", "", "x", x=text()),
         tool("doX"),
         tool("a", "…", "b_c", b_c=text()),
-        tool("set_bounds", "Set bounds", "n u", n={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, u=text(maxLength=3)),
-        tool("deep", "Create a thing", "a", a={"type": "object", "required": ["b"], "properties": {"b": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}}}),
-        tool("choose", "Choose", "v", v={"anyOf": [{"type": "integer"}, {"type": "string"}]}, w={"const": 3}, n={"type": "null"}),
+        tool("set_bounds", "Set bounds", "n u", n=FRACTION, u=text(maxLength=3)),
+        tool("deep", "Create a thing", "a", a={"type": "object", "required": ["b"], "properties": {"b": MATRIX}}),
+        tool("choose", "Choose", "v", v={"anyOf": [{"type": "integer"}, text()]}, w={"const": 3}, n={"type": "null"}),
         tool("run_code", "Runs code", "code", code=text("Python source with {braces}")),
     ],
     ids=lambda wire: wire["name"],
@@ -306,9 +334,8 @@ def test_the_sieve_counts_what_it_drops() -> None:
     assert not kept("give it to {agent}")
     assert not kept("give x{ticket_key} to {agent}")
     assert not kept("give {ticket_key} to {agent} and {somebody}")
-    assert sieve.counts == {
-        "made": 6, "kept": 1, "duplicate": 1, "near duplicate": 1, "invalid": 1, "value not on the page": 1, "place without a value": 1,
-    }  # fmt: skip
+    dropped = ("duplicate", "near duplicate", "invalid", "value not on the page", "place without a value")
+    assert sieve.counts == {"made": 6, "kept": 1, **dict.fromkeys(dropped, 1)}
 
 
 def test_requests_written_to_a_file_are_read_back_equal(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ GIVING = ("read", "create")
 
 
 def pairs(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject, Parameter | None]]:
-    """(first, second, the parameter of the second that the first one's result holds), or None for two of no relation."""
+    """(first, second, the parameter of the second that the first one's result holds), or None."""
     found: list[tuple[Subject, Subject, Parameter | None]] = []
     for first in subjects:
         for second in subjects:
@@ -127,15 +127,9 @@ def _following(
     noun = re.escape(link.entity if link.entity not in ("", "object") else second.meaning.noun)
     nouns = "|".join(re.escape(one) for one in second.nouns)
     pronoun = rng.choice(("it", "it", "that one", "the result"))
-    text = (
-        re.sub(
-            rf"(?:the )?(?:(?:{nouns}|{noun}) )?(?:\S+ )?(?:with the \w+ |called |named |number |no\. )?['\"`#]*{re.escape(place)}['\"`]*(?: (?:{nouns}))?",
-            f" {pronoun} ",
-            made[0],
-        )
-        if link is second.own
-        else made[0].replace(place, pronoun)
-    )
+    led = rf"(?:the )?(?:{nouns}|{noun}) (?:\S+ )?(?:with the \w+ |called |named |number |no\. )?"
+    named = rf"(?:{led})?['\"`#]*{re.escape(place)}['\"`]*(?: (?:{nouns}))?"
+    text = re.sub(named, f" {pronoun} ", made[0]) if link is second.own else made[0].replace(place, pronoun)
     text = re.sub(r"\s+([,.;:])", r"\1", re.sub(r"\s+", " ", text)).strip()
     return PHRASAL.sub(r"\1 \3 \2", text), made[1].arguments
 

@@ -149,7 +149,8 @@ def clause_of_description(draft: Draft, rng: random.Random, wordings: Wordings) 
         noun = meaning.noun if one is subject.own else one.entity or re.sub(r" name$", "", one.spoken)
         place = (
             re.search(
-                rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b(?! (?:of|\w+s)\b)",
+                rf"\b(?:an?|the)(?: (?:specific|single|given|existing|specified|particular))? {re.escape(noun)}\b"
+                r"(?! (?:of|\w+s)\b)",
                 text,
             )
             if noun

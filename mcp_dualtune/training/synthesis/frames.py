@@ -27,7 +27,7 @@ BEFORE, AFTER = 0.13, 0.09
 def framed(
     clause: str, rng: random.Random, wordings: Wordings, *, imperative: bool, open_end: bool, alone: bool = True
 ) -> str:
-    """A clause as a whole request; after an open end nothing follows, and only little where it does not stand `alone`."""
+    """A clause as a whole request; nothing follows an open end, and no reason one that does not stand `alone`."""
     story = rng.random() < BEFORE
     text = clause
     told = bool(ME.search(clause))

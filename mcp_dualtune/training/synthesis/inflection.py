@@ -1,6 +1,6 @@
 """English word forms that requests need: plurals, -ing forms, participles, articles, and verbs back to their base form.
 
-Owns spelling alone; which word to use is decided elsewhere. Words of other languages pass through with an ending at most.
+Owns spelling alone; which word to use is decided elsewhere. Words of other languages pass through.
 """
 
 from __future__ import annotations

@@ -16,6 +16,11 @@ from mcp_dualtune.training.synthesis.lexicon import Family
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter, own_parameter
 from mcp_dualtune.types import ServerSpec, ToolSpec
 
+LEAD = re.compile(
+    r"^(?:This (?:tool|endpoint|operation|service|method|API|action|command|function|call)|Tool to"
+    r"|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+"
+)
+"""What descriptions begin with before they come to the verb."""
 CLAUSE = 110
 """Longest first clause of a description that is said as a request."""
 
@@ -82,17 +87,39 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
     if not family:
         family = "get" if acts_on_one else "use"
     return Meaning(
-        lexicon.families()[family], noun, described if described != noun else "", many, clause, frozenset(words_of(tool.name)),
-        tuple(dict.fromkeys(one for one in (lexicon.table("words")["split verbs"].get(verb, verb.replace("_", " ")), lexicon.table("words")["split verbs"].get(said, said)) if one.isascii() and one)) if verb else (),
-    )  # fmt: skip
+        lexicon.families()[family],
+        noun,
+        described if described != noun else "",
+        many,
+        clause,
+        frozenset(words_of(tool.name)),
+        tuple(
+            dict.fromkeys(
+                one
+                for one in (
+                    lexicon.table("words")["split verbs"].get(verb, verb.replace("_", " ")),
+                    lexicon.table("words")["split verbs"].get(said, said),
+                )
+                if one.isascii() and one
+            )
+        )
+        if verb
+        else (),
+    )
 
 
 def _unknown(verb: str, acts_on_one: bool) -> Family:
     """A family for a verb that no family lists: it is only known how it is inflected."""
     done = inflection.participle(verb)
-    claims = (f"{{o}} should be {done}{{rest}}", f"I want {{o}} {done}{{rest}}", f"{{o}} needs to be {done}{{rest}}",
-              f"it's time to {verb} {{o}}{{rest}}", f"can {{o}} be {done}{{rest}}?", f"I'd like to have {{o}} {done}{{rest}}",
-              f"{inflection.gerund(verb)} {{o}}{{rest}}, can you do that?")  # fmt: skip
+    claims = (
+        f"{{o}} should be {done}{{rest}}",
+        f"I want {{o}} {done}{{rest}}",
+        f"{{o}} needs to be {done}{{rest}}",
+        f"it's time to {verb} {{o}}{{rest}}",
+        f"can {{o}} be {done}{{rest}}?",
+        f"I'd like to have {{o}} {done}{{rest}}",
+        f"{inflection.gerund(verb)} {{o}}{{rest}}, can you do that?",
+    )
     verbs = (f"{verb} {{o}}", f"try to {verb} {{o}}", f"{verb} {{o}} for me")
     return Family(verb, verb, "one" if acts_on_one else "new", (verb,), verbs, claims)
 
@@ -195,11 +222,7 @@ def _clause(description: str, verb: str) -> str:
     if " | " in description[:30]:  # `Product | What the tool does`
         description = description.partition(" | ")[2]
     first = re.split(r"(?<=[a-z)])[.!;:](?:\s|$)|\n|(?:\s[-–—(|]\s?)|\s\(", description.strip())[0].strip()
-    first = re.sub(
-        r"^(?:This (?:tool|endpoint|operation|service|method|API|action|command|function|call)|Tool to|Use this (?:tool )?to|Allows you to|Lets you|Used to|Can be used to)\s+",
-        "",
-        first,
-    )
+    first = LEAD.sub("", first)
     first = first.rstrip(".!:;, ").replace("`", "")
     words = first.split()
     if not words or len(first) > CLAUSE or "{" in first:

@@ -20,6 +20,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
 }  # fmt: skip
 UNIT_RANGES = {"seconds": (5, 120), "minutes": (5, 120), "hours": (1, 48), "days": (1, 60), "weeks": (1, 12),
                "months": (1, 60), "years": (1, 30), "milliseconds": (100, 9000)}  # fmt: skip
+NEVER_IN_WORDS = {"id", "year", "port", "coordinate", "time"}
+IN_WORDS = 0.25
+"""Share of numbers up to twelve that are written as words."""
 TIMES = {"date", "early_date", "late_date", "future_date"}
 """Families that are seconds since 1970 when a schema wants numbers."""
 ROUND = {"amount", "measure", "plain", "limit", "percent", "quantity"}
@@ -65,9 +68,9 @@ def number(
 
 def said(value: int | float, family: str, rng: random.Random) -> str:
     """A number as people write it: mostly digits, small counts in words at times."""
-    if isinstance(value, int) and 0 < value <= 99 and family not in ("id", "year", "port", "coordinate", "time"):
-        if (value <= 12 and rng.random() < 0.22) or rng.random() < 0.03:
-            return words(value)
+    counted = isinstance(value, int) and 0 < value <= 99 and family not in NEVER_IN_WORDS
+    if counted and rng.random() < (IN_WORDS if value <= 12 else 0.03):
+        return words(int(value))
     if isinstance(value, int) and value >= 1000 and family in ("amount", "measure", "plain") and rng.random() < 0.25:
         return f"{value:,}"
     return str(value)

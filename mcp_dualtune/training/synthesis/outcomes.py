@@ -16,9 +16,21 @@ from mcp_dualtune.training.synthesis.subject import Subject
 from mcp_dualtune.training.synthesis.technical import identifier
 from mcp_dualtune.types import JSON
 
-PAST = {"create": "created", "delete": "deleted", "update": "updated", "send": "sent", "stop": "stopped", "run": "started",
-        "pay": "paid", "approve": "approved", "reject": "rejected", "share": "shared", "publish": "published",
-        "write": "saved", "upload": "uploaded"}  # fmt: skip
+PAST = {
+    "create": "created",
+    "delete": "deleted",
+    "update": "updated",
+    "send": "sent",
+    "stop": "stopped",
+    "run": "started",
+    "pay": "paid",
+    "approve": "approved",
+    "reject": "rejected",
+    "share": "shared",
+    "publish": "published",
+    "write": "saved",
+    "upload": "uploaded",
+}
 
 
 def outcomes(subject: Subject, rng: random.Random, count: int) -> tuple[str, ...]:
@@ -50,8 +62,14 @@ def _outcome(subject: Subject, rng: random.Random) -> str:
             found: list[JSON] = [
                 {"id": identifier(rng, meaning.noun), "name": _name(subject, rng)} for _ in range(rng.randint(1, 3))
             ]
-            return rng.choice((json.dumps(found, ensure_ascii=False), f"Found {len(found)} {inflection.plural(meaning.noun)}:\n" + "\n".join(f"- {row['name']} ({row['id']})" for row in found),
-                               f"No {inflection.plural(meaning.noun)} found."))  # fmt: skip
+            return rng.choice(
+                (
+                    json.dumps(found, ensure_ascii=False),
+                    f"Found {len(found)} {inflection.plural(meaning.noun)}:\n"
+                    + "\n".join(f"- {row['name']} ({row['id']})" for row in found),
+                    f"No {inflection.plural(meaning.noun)} found.",
+                )
+            )
         return rng.choice(
             (
                 json.dumps({"id": new, "name": _name(subject, rng)}, ensure_ascii=False),

@@ -102,7 +102,7 @@ def parse_example(row: JSON, servers: Sequence[ServerSpec]) -> OwnExample:
 
 
 def with_examples(synthesis: Synthesis, examples: Sequence[OwnExample]) -> Synthesis:
-    """The synthesis with its user's examples added, those of other servers left out; many examples are split as well."""
+    """The synthesis with its user's examples added; those of other servers are left out, many are split as well."""
     own = list(dict.fromkeys((e.request, e.tool) for e in examples if e.server == synthesis.server.name))
     known = {(e.request, e.tool): e for e in examples if e.server == synthesis.server.name}
     chosen = [known[key] for key in own]

@@ -90,7 +90,10 @@ def _entry(entry: Entry) -> dict[str, Any]:
     row: dict[str, Any] = {"requests": [_request(template) for template in entry.requests]}
     row["values"] = {name: list(found) for name, found in values.items() if name in used}
     if entry.missing:
-        row["missing"] = [{"text": t.text, "missing": list(names), **({"args": dict(t.arguments)} if t.arguments else {})} for t, names in entry.missing]  # fmt: skip
+        row["missing"] = [
+            {"text": t.text, "missing": list(names), **({"args": dict(t.arguments)} if t.arguments else {})}
+            for t, names in entry.missing
+        ]
     if entry.results:
         row["results"] = list(entry.results)
     return row

@@ -11,10 +11,10 @@ import re
 import string
 from collections.abc import Iterator, Mapping, Sequence
 
-import rstr
 from jsonschema import Draft202012Validator
 
 from mcp_dualtune.training.synthesis import lexicon, numbers
+from mcp_dualtune.training.synthesis.hints import examples, matching, paraphrases, varied
 from mcp_dualtune.training.synthesis.parameters import ID_ENDINGS, Parameter, parameter
 from mcp_dualtune.training.synthesis.technical import identifier, iso_date, moment, spoken_date
 from mcp_dualtune.training.synthesis.values import FAMILIES
@@ -28,14 +28,8 @@ DEPTH, TRIES = 5, 8
 SPOKEN_DATES = 0.12
 """Share of ISO dates that are said in words; a model must write those."""
 EXAMPLES = 0.3
-QUOTED = re.compile(r"['\"“`]([^'\"”`]{1,48})['\"”`]")
-EXAMPLE = re.compile(r"(?:e\.g\.?|for example|for instance|such as|example:?|like)[,:]?\s*(.{1,120})", re.IGNORECASE)
-BARE = re.compile(r"^[\w@./:#+-]{2,40}")
 ISO = re.compile(r"iso[- ]?8601|yyyy-mm-dd", re.IGNORECASE)
 CODE = re.compile(r"two[- ]letter|2[- ]letter|iso[- ]?(?:3166|639)|alpha-2|\bcode\b", re.IGNORECASE)
-LEVELS = re.compile(
-    r"['\"`]?([\w-]{1,24})['\"`]?\s*(?:=|:|->|means|for)\s*([a-z][a-z -]{3,28})(?=[,;.)]|$)", re.IGNORECASE
-)
 
 
 def pool(one: Parameter, noun: str, rng: random.Random, count: int) -> list[Pair]:
@@ -151,17 +145,6 @@ def unit_of(one: Parameter) -> str:
     return ""
 
 
-def paraphrases(one: Parameter, value: str) -> list[str]:
-    """Other words for an option of a parameter."""
-    plain = re.sub(r"[_\-]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", value)).lower()
-    known: Mapping[str, Sequence[str]] = lexicon.table("nouns")["enum_words"]
-    found = [plain, plain, *known.get(plain, ())]
-    for option, meaning in LEVELS.findall(one.described):
-        if option == value:
-            found.append(meaning.strip())
-    return [text for text in found if text and text != value] if re.search(r"[a-z]", plain) else []
-
-
 def _size(one: Parameter) -> int:
     if one.kind == "enum":
         options = one.schema.get("enum") or [one.schema.get("const")]
@@ -211,15 +194,15 @@ def _string(one: Parameter, noun: str, rng: random.Random, schema: Mapping[str, 
         shown, zone = rng.choice(zone_values())
         return shown, zone
     pattern = schema.get("pattern")
-    known = _examples(one)
+    known = examples(one)
     for attempt in range(TRIES):
         text = ""
         if known and rng.random() < (EXAMPLES if family not in ("short", "kind", "id") else 0.75):
-            text = _varied(rng.choice(known), rng)
+            text = varied(rng.choice(known), rng)
         elif family == "id":
             text = identifier(rng, one.entity if one.entity != "object" else noun)
         elif isinstance(pattern, str) and attempt >= TRIES // 2:
-            text = _matching(pattern, rng)
+            text = matching(pattern, rng)
         elif family in ("iso_date", "moment"):
             half = {"start": 1, "arrival_day": 1, "end": 2, "return_day": 2, "due": 2}.get(one.role.name, 0)
             text = iso_date(rng, half) if family == "iso_date" else moment(rng, half)
@@ -253,39 +236,6 @@ def _fits(text: str, schema: Mapping[str, JSON]) -> bool:
     return not isinstance(pattern, str) or re.search(pattern, text) is not None
 
 
-def _matching(pattern: str, rng: random.Random) -> str:
-    """The shortest of some strings that match: an open repetition gives long ones."""
-    try:
-        made = [rstr.Rstr(rng).xeger(pattern) for _ in range(4)]
-    except (re.error, ValueError, KeyError, IndexError, NotImplementedError):
-        return ""
-    return min((text for text in made if text.isprintable()), key=len, default="")
-
-
-def _examples(one: Parameter) -> list[str]:
-    """What the schema or the description gives as examples."""
-    listed = [*(one.schema.get("examples") or ()), one.schema.get("example")]
-    found = [text for text in listed if isinstance(text, str)]
-    place = EXAMPLE.search(one.described)
-    if place:
-        quoted = QUOTED.findall(place[1])
-        bare = BARE.match(place[1])
-        found += quoted or ([bare[0].rstrip(".,;")] if bare and re.search(r"[\d@/_.-]", bare[0].rstrip(".")) else [])
-    return [text for text in found if 0 < len(text) < 80 and "{" not in text and "\n" not in text]
-
-
-def _varied(example: str, rng: random.Random) -> str:
-    """An example, or one of the same shape: other digits, and other letters in strings of mixed letters and digits."""
-    if rng.random() < 0.25 or not re.search(r"\d", example) or " " in example:
-        return example
-    mixed = re.compile(r"(?<![A-Za-z])(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{4,}")
-
-    def letters(found: re.Match[str]) -> str:
-        return "".join(rng.choice(string.ascii_lowercase) if c.isalpha() else c for c in found[0])
-
-    return re.sub(r"\d", lambda _: rng.choice(string.digits[1:]), mixed.sub(letters, example))
-
-
 def _item(one: Parameter) -> Parameter:
     """The items of a list as a parameter of their own."""
     return parameter(one.name, one.schema.get("items") or {"type": "string"}, one.required)
@@ -293,7 +243,14 @@ def _item(one: Parameter) -> Parameter:
 
 def _list(one: Parameter, noun: str, rng: random.Random, depth: int) -> Pair | None:
     item = _item(one)
-    item = Parameter(item.name, {**item.schema, "description": item.described or one.described}, True, one.words, item.role if item.role.name != "other" else one.role, one.entity)  # fmt: skip
+    item = Parameter(
+        item.name,
+        {**item.schema, "description": item.described or one.described},
+        True,
+        one.words,
+        item.role if item.role.name != "other" else one.role,
+        one.entity,
+    )
     least, most = int(one.schema.get("minItems") or 1), int(one.schema.get("maxItems") or 10)
     size = min(max(rng.choice((1, 2, 2, 3)), least, 1), max(most, 1))
     found: dict[str, Pair] = {}

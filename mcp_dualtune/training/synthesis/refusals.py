@@ -76,7 +76,7 @@ def _filled(text: str, noun: str, rng: random.Random) -> str:
 
 def _touches(kind: str, text: str, subjects: Sequence[Subject]) -> bool:
     """Whether a far request has a word of the server's tools in it."""
-    words = {kind} | {w for w in re.findall(r"[a-z]{4,}", text.lower())} - {
+    words = {kind} | set(re.findall(r"[a-z]{4,}", text.lower())) - {
         "find",
         "what",
         "when",

@@ -45,9 +45,9 @@ def chosen(subject: Subject, rng: random.Random) -> list[Parameter]:
     if subject.own in optional and subject.own not in extra and rng.random() < 0.6:
         extra.append(subject.own)
     fields = [one for one in optional if one is not subject.own]
-    if subject.meaning.family.name in ("update", "set") and fields and not any(one in extra for one in fields):
-        if not any(one is not subject.own for one in subject.required):
-            extra.append(rng.choice(fields))  # a change needs something that changes
+    changes = [one for one in (*subject.required, *extra) if one is not subject.own]
+    if subject.meaning.family.name in ("update", "set") and fields and not changes:
+        extra.append(rng.choice(fields))  # a change needs something that changes
     rng.shuffle(extra)
     kept = extra[:MOST_OPTIONAL]
     return [one for one in subject.parameters if one.required or one in kept]

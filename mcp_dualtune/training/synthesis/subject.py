@@ -77,11 +77,22 @@ def subjects(server: ServerSpec, rng: random.Random) -> list[Subject]:
         verbs, claims = _wordings(meaning, others)
         found.append(
             Subject(
-                tool, meaning, parameters, own, _nouns(meaning, others, taken), verbs, claims,
-                all(other.family.kin != meaning.family.kin for other in others), decided,
-                {one.name: _written(pool(one, meaning.noun, rng, VALUES)) for one in parameters if one.kind != "boolean"},
+                tool,
+                meaning,
+                parameters,
+                own,
+                _nouns(meaning, others, taken),
+                verbs,
+                claims,
+                all(other.family.kin != meaning.family.kin for other in others),
+                decided,
+                {
+                    one.name: _written(pool(one, meaning.noun, rng, VALUES))
+                    for one in parameters
+                    if one.kind != "boolean"
+                },
             )
-        )  # fmt: skip
+        )
     return found
 
 

@@ -101,7 +101,11 @@ def _part(
     each = max(plain // len(able), LEAST if not wordings.held_out else 2)
     gaps = max(round(count * GAPS) // len(able), 1)
     entries = tuple(_entry(server, one, each, gaps, sieve, rng, wordings) for one in able)
-    return Part(entries, _chains(server, able, round(count * CHAINS), sieve, rng, wordings), _refusals(able, max(round(count * REFUSALS), 2), sieve, rng, wordings))  # fmt: skip
+    return Part(
+        entries,
+        _chains(server, able, round(count * CHAINS), sieve, rng, wordings),
+        _refusals(able, max(round(count * REFUSALS), 2), sieve, rng, wordings),
+    )
 
 
 def _entry(

@@ -5,19 +5,18 @@ Owns their shapes; `values` owns the words of people.
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import string
 from collections.abc import Callable
-from typing import Any
 
 from mcp_dualtune.training.synthesis import lexicon
 
 HEX = "0123456789abcdef"
 
 
-def _pick(rng: random.Random, key: str) -> str:
+def pick(rng: random.Random, key: str) -> str:
+    """One word of a list of names."""
     return str(rng.choice(lexicon.table("names")[key]))
 
 
@@ -33,13 +32,20 @@ def hexadecimal(rng: random.Random, count: int) -> str:
 
 def uuid(rng: random.Random) -> str:
     """A random (version 4) UUID."""
-    return "-".join((hexadecimal(rng, 8), hexadecimal(rng, 4), "4" + hexadecimal(rng, 3), rng.choice("89ab") + hexadecimal(rng, 3),
-                     hexadecimal(rng, 12)))  # fmt: skip
+    return "-".join(
+        (
+            hexadecimal(rng, 8),
+            hexadecimal(rng, 4),
+            "4" + hexadecimal(rng, 3),
+            rng.choice("89ab") + hexadecimal(rng, 3),
+            hexadecimal(rng, 12),
+        )
+    )
 
 
 def identifier(rng: random.Random, entity: str = "") -> str:
     """An id as systems give them: a number, a hash, a prefix with digits."""
-    stem = re.sub(r"[^a-z]", "", entity.lower().rpartition(" ")[2]) or _pick(rng, "words")
+    stem = re.sub(r"[^a-z]", "", entity.lower().rpartition(" ")[2]) or pick(rng, "words")
     roll = rng.random()
     if roll < 0.22:
         return f"{stem[:3].upper()}-{digits(rng, rng.randint(2, 5))}"
@@ -59,9 +65,9 @@ def identifier(rng: random.Random, entity: str = "") -> str:
 def day(rng: random.Random, half: int = 0) -> tuple[int, int, int]:
     """(year, month, day); `half` 1 lies before every day of `half` 2."""
     if half == 1:
-        return rng.choice(((2025, rng.randint(1, 12)), (2026, rng.randint(1, 6)))) + (rng.randint(1, 28),)
+        return (*rng.choice(((2025, rng.randint(1, 12)), (2026, rng.randint(1, 6)))), rng.randint(1, 28))
     if half == 2:
-        return rng.choice(((2026, rng.randint(7, 12)), (2027, rng.randint(1, 12)))) + (rng.randint(1, 28),)
+        return (*rng.choice(((2026, rng.randint(7, 12)), (2027, rng.randint(1, 12)))), rng.randint(1, 28))
     return rng.randint(2024, 2027), rng.randint(1, 12), rng.randint(1, 28)
 
 
@@ -105,25 +111,31 @@ def moment(rng: random.Random, half: int = 0) -> str:
 
 def file_path(rng: random.Random) -> str:
     """A file, relative or in full."""
-    parts = [_pick(rng, "folders") for _ in range(rng.randint(0, 2))]
-    stem = rng.choice((_pick(rng, "stems"), _pick(rng, "words"), f"{_pick(rng, 'stems')}_{rng.randint(2, 99)}",
-                       f"{_pick(rng, 'stems')}-{_pick(rng, 'words')}"))  # fmt: skip
-    root = _pick(rng, "roots")
-    return root + ("\\" if "\\" in root else "/").join([*parts, f"{stem}.{_pick(rng, 'endings')}"])
+    parts = [pick(rng, "folders") for _ in range(rng.randint(0, 2))]
+    stem = rng.choice(
+        (
+            pick(rng, "stems"),
+            pick(rng, "words"),
+            f"{pick(rng, 'stems')}_{rng.randint(2, 99)}",
+            f"{pick(rng, 'stems')}-{pick(rng, 'words')}",
+        )
+    )
+    root = pick(rng, "roots")
+    return root + ("\\" if "\\" in root else "/").join([*parts, f"{stem}.{pick(rng, 'endings')}"])
 
 
 def folder_path(rng: random.Random) -> str:
     """A folder, mostly in full."""
     root = rng.choice(("/home/ana/", "/srv/", "~/", "/Users/lee/", "./", "/data/", "/opt/", "C:\\Work\\", ""))
-    parts = [rng.choice((_pick(rng, "folders"), _pick(rng, "words"))) for _ in range(rng.randint(1, 3))]
+    parts = [rng.choice((pick(rng, "folders"), pick(rng, "words"))) for _ in range(rng.randint(1, 3))]
     return root + ("\\" if "\\" in root else "/").join(parts)
 
 
 def url(rng: random.Random) -> str:
     """A web address."""
-    host = rng.choice(("", "", "www.", "docs.", "api.", "blog.")) + _pick(rng, "domains")
+    host = rng.choice(("", "", "www.", "docs.", "api.", "blog.")) + pick(rng, "domains")
     tail = "/".join(
-        rng.choice((_pick(rng, "folders"), _pick(rng, "stems"), _pick(rng, "words"))) for _ in range(rng.randint(0, 3))
+        rng.choice((pick(rng, "folders"), pick(rng, "stems"), pick(rng, "words"))) for _ in range(rng.randint(0, 3))
     )
     return (
         f"https://{host}"
@@ -134,17 +146,24 @@ def url(rng: random.Random) -> str:
 
 def phone(rng: random.Random) -> str:
     """A telephone number."""
-    return rng.choice((f"+{rng.randint(30, 49)} {digits(rng, 3)} {digits(rng, 6)}", f"+1{digits(rng, 10)}", f"0{digits(rng, 3)} {digits(rng, 5)}",
-                       f"+44{digits(rng, 10)}", f"555-{digits(rng, 4)}"))  # fmt: skip
+    return rng.choice(
+        (
+            f"+{rng.randint(30, 49)} {digits(rng, 3)} {digits(rng, 6)}",
+            f"+1{digits(rng, 10)}",
+            f"0{digits(rng, 3)} {digits(rng, 5)}",
+            f"+44{digits(rng, 10)}",
+            f"555-{digits(rng, 4)}",
+        )
+    )
 
 
 def branch(rng: random.Random) -> str:
     """A git branch."""
     if rng.random() < 0.25:
-        return _pick(rng, "branch_names")
-    kind = _pick(rng, "branch_kinds")
+        return pick(rng, "branch_names")
+    kind = pick(rng, "branch_kinds")
     return kind + rng.choice(
-        (f"{_pick(rng, 'stems')}-{_pick(rng, 'words')}", _pick(rng, "words"), f"{digits(rng, 3)}-{_pick(rng, 'stems')}")
+        (f"{pick(rng, 'stems')}-{pick(rng, 'words')}", pick(rng, "words"), f"{digits(rng, 3)}-{pick(rng, 'stems')}")
     )
 
 
@@ -159,7 +178,7 @@ def host(rng: random.Random) -> str:
     if rng.random() < 0.3:
         return ".".join(str(rng.randint(1, 254)) for _ in range(4))
     return rng.choice(
-        (_pick(rng, "domains"), f"{_pick(rng, 'words')}-{rng.randint(1, 30):02}", f"db.{_pick(rng, 'domains')}")
+        (pick(rng, "domains"), f"{pick(rng, 'words')}-{rng.randint(1, 30):02}", f"db.{pick(rng, 'domains')}")
     )
 
 
@@ -176,90 +195,6 @@ def sku(rng: random.Random) -> str:
     )
 
 
-def sql(rng: random.Random) -> str:
-    """A statement."""
-    table, first, second = _pick(rng, "tables"), _pick(rng, "columns"), _pick(rng, "columns")
-    return rng.choice((
-        f"SELECT * FROM {table} WHERE {first} > {rng.randint(2, 900)}", f"SELECT {first}, {second} FROM {table} LIMIT {rng.randint(2, 50)}",
-        f"SELECT COUNT(*) FROM {table}", f"SELECT {first}, AVG({second}) FROM {table} GROUP BY {first}",
-        f"DELETE FROM {table} WHERE id = {rng.randint(2, 900)}", f"UPDATE {table} SET {first} = '{_pick(rng, 'words')}' WHERE id = {rng.randint(2, 99)}",
-        f"SELECT DISTINCT {first} FROM {table} ORDER BY {second} DESC", f"INSERT INTO {table} ({first}) VALUES ('{_pick(rng, 'words')}')",
-    ))  # fmt: skip
-
-
-def code(rng: random.Random) -> str:
-    """A line of a program."""
-    name, number = _pick(rng, "words"), rng.randint(2, 99)
-    return rng.choice((
-        f"print(sum(range({number})))", f"const {name} = {number};", f"document.title = '{name}'", f"{name} = [x * {number} for x in range(10)]",
-        f"console.log({name}.length)", f"def {name}(): return {number}", f"return items.filter(i => i.{name} > {number})",
-        f"import math; print(math.sqrt({number}))", f"window.scrollTo(0, {number * 10})", f"len('{name}') + {number}",
-    ))  # fmt: skip
-
-
-def command(rng: random.Random) -> str:
-    """A shell command."""
-    return rng.choice((
-        f"ls -la {folder_path(rng)}", f"git checkout {branch(rng)}", f"npm run {_pick(rng, 'stems')}", f"python {_pick(rng, 'stems')}.py",
-        f"grep -r {_pick(rng, 'words')} {_pick(rng, 'folders')}", "df -h", f"tail -n {rng.randint(5, 200)} {_pick(rng, 'stems')}.log",
-        f"docker ps | grep {_pick(rng, 'words')}", f"curl {url(rng)}", f"make {_pick(rng, 'stems')}",
-    ))  # fmt: skip
-
-
-def formula(rng: random.Random) -> str:
-    """Something to calculate."""
-    a, b, c = rng.randint(2, 99), rng.randint(2, 99), rng.randint(2, 20)
-    return rng.choice(
-        (
-            f"{a} * {b}",
-            f"({a} + {b}) / {c}",
-            f"sqrt({a * a})",
-            f"{a}^{c}",
-            f"{a}x + {b} = {c * a + b}",
-            f"{a} - {b} * {c}",
-            f"sin({a}) + {b}",
-        )
-    )
-
-
-def document(rng: random.Random) -> str:
-    """A small JSON object as text."""
-    pairs: dict[str, Any] = {
-        _pick(rng, "columns"): rng.choice((rng.randint(1, 500), _pick(rng, "words"), True))
-        for _ in range(rng.randint(1, 3))
-    }
-    return json.dumps(pairs)
-
-
-def selector(rng: random.Random) -> str:
-    """A CSS selector."""
-    word, other = _pick(rng, "words"), _pick(rng, "stems")
-    return rng.choice(
-        (
-            f"#{word}",
-            f".{other}-{word}",
-            f"button.{word}",
-            f"form#{other} input",
-            f"div.{other} > a",
-            f"#{other}-{word}",
-        )
-    )
-
-
-def glob(rng: random.Random) -> str:
-    """A pattern of file names."""
-    ending = _pick(rng, "endings")
-    return rng.choice(
-        (
-            f"*.{ending}",
-            f"**/*.{ending}",
-            f"{_pick(rng, 'stems')}*.{ending}",
-            f"{_pick(rng, 'folders')}/**",
-            f"*{_pick(rng, 'words')}*",
-        )
-    )
-
-
 def shortened(text: str) -> str:
     """A text as the name of a table or key."""
     return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")
@@ -271,15 +206,39 @@ def coordinate(rng: random.Random) -> str:
 
 
 TECHNICAL: dict[str, Callable[[random.Random], str]] = {
-    "id": identifier, "uuid": uuid, "date": free_date, "early_date": lambda rng: free_date(rng, 1),
-    "late_date": lambda rng: free_date(rng, 2), "future_date": free_date, "iso_date": iso_date, "moment": moment,
-    "time": clock, "file_path": file_path, "other_path": file_path, "folder_path": folder_path, "url": url, "phone": phone,
-    "branch": branch, "commit": lambda rng: hexadecimal(rng, rng.choice((7, 8, 10, 40))), "version": version, "host": host,
-    "sku": sku, "sql": sql, "code": code, "command": command, "formula": formula, "json": document, "selector": selector,
-    "glob": glob, "coordinate": coordinate, "postcode": lambda rng: digits(rng, 5),
-    "repo": lambda rng: rng.choice(("{0}-{1}", "{1}", "{1}-{0}")).format(rng.choice(("api", "web", "app", "docs", "core", "cli", "infra")), _pick(rng, "words")),
-    "org": lambda rng: rng.choice((f"{_pick(rng, 'words')}-labs", _pick(rng, "words"), f"{_pick(rng, 'words')}hq", f"{_pick(rng, 'first').lower()}-dev")),
+    "id": identifier,
+    "uuid": uuid,
+    "date": free_date,
+    "early_date": lambda rng: free_date(rng, 1),
+    "late_date": lambda rng: free_date(rng, 2),
+    "future_date": free_date,
+    "iso_date": iso_date,
+    "moment": moment,
+    "time": clock,
+    "file_path": file_path,
+    "other_path": file_path,
+    "folder_path": folder_path,
+    "url": url,
+    "phone": phone,
+    "branch": branch,
+    "commit": lambda rng: hexadecimal(rng, rng.choice((7, 8, 10, 40))),
+    "version": version,
+    "host": host,
+    "sku": sku,
+    "coordinate": coordinate,
+    "postcode": lambda rng: digits(rng, 5),
+    "repo": lambda rng: rng.choice(("{0}-{1}", "{1}", "{1}-{0}")).format(
+        rng.choice(("api", "web", "app", "docs", "core", "cli", "infra")), pick(rng, "words")
+    ),
+    "org": lambda rng: rng.choice(
+        (
+            f"{pick(rng, 'words')}-labs",
+            pick(rng, "words"),
+            f"{pick(rng, 'words')}hq",
+            f"{pick(rng, 'first').lower()}-dev",
+        )
+    ),
     "cron": lambda rng: f"{rng.randint(0, 59)} {rng.randint(0, 23)} * * {rng.choice(('*', '1-5', '1', '0'))}",
     "secret": lambda rng: "".join(rng.choice(string.ascii_letters + string.digits) for _ in range(rng.randint(8, 16))),
-}  # fmt: skip
+}
 """Family -> maker of one value."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mcp_dualtune.training.synthesis import lexicon
+from mcp_dualtune.training.synthesis.snippets import SNIPPETS
 from mcp_dualtune.training.synthesis.technical import TECHNICAL, digits, shortened
 
 Maker = Callable[[random.Random], str]
@@ -175,11 +176,18 @@ def service(rng: random.Random) -> str:
     return f"{name}-{rng.choice(_topics('service_kinds'))}" if rng.random() < 0.7 else str(name)
 
 
+def light(rng: random.Random) -> str:
+    """A lamp."""
+    return str(rng.choice([device for device in _topics("devices") if device.endswith(("light", "lights", "lamp"))]))
+
+
 def project(rng: random.Random) -> str:
     """A project, board or team."""
-    return str(rng.choice(_topics("projects"))) if rng.random() < 0.6 else (
-        f"{rng.choice(_topics('titles')['adjectives'])} {rng.choice(_topics('titles')['nouns'])}"
-    )  # fmt: skip
+    return (
+        str(rng.choice(_topics("projects")))
+        if rng.random() < 0.6
+        else (f"{rng.choice(_topics('titles')['adjectives'])} {rng.choice(_topics('titles')['nouns'])}")
+    )
 
 
 def _half(key: str, part: int) -> Maker:
@@ -188,13 +196,20 @@ def _half(key: str, part: int) -> Maker:
 
 
 def _slug(rng: random.Random) -> str:
-    return shortened(f"{rng.choice(_topics('services'))}_{rng.choice(_names('words'))}") if rng.random() < 0.4 else (
-        rng.choice(_names("tables")) if rng.random() < 0.6 else f"{rng.choice(_names('tables'))}_{rng.choice(_names('words'))}"
-    )  # fmt: skip
+    return (
+        shortened(f"{rng.choice(_topics('services'))}_{rng.choice(_names('words'))}")
+        if rng.random() < 0.4
+        else (
+            rng.choice(_names("tables"))
+            if rng.random() < 0.6
+            else f"{rng.choice(_names('tables'))}_{rng.choice(_names('words'))}"
+        )
+    )
 
 
 FAMILIES: dict[str, Maker] = {
     **TECHNICAL,
+    **SNIPPETS,
     "title": title,
     "label": label, "prose": prose, "query": query, "person": person, "company": company, "username": username,
     "email": email, "recipient": recipient, "product": product, "media": media, "short": short, "address": address,
@@ -210,6 +225,6 @@ FAMILIES: dict[str, Maker] = {
     "question": _from_topics("questions"), "kind": _from_topics("kinds"), "status": _from_topics("statuses"),
     "priority": _from_topics("priorities"), "field": _from_topics("fields"), "tag": _from_topics("tags"),
     "device": _from_topics("devices"), "element": _from_topics("elements"), "food": _from_topics("foods"),
-    "room": _from_topics("rooms"), "medication": _from_topics("medications"), "light": lambda rng: str(rng.choice([d for d in _topics("devices") if "l" in d[-6:] and ("light" in d or "lamp" in d)])),
+    "room": _from_topics("rooms"), "medication": _from_topics("medications"), "light": light,
 }  # fmt: skip
 """Family -> maker of one value."""
