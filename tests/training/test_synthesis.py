@@ -136,7 +136,7 @@ def test_the_reader_finds_what_requests_give(name: str) -> None:
 def test_requests_are_not_all_alike(name: str) -> None:
     asked = [t for entry in made(name).training.entries for t in entry.requests]
     openings = {tuple(words(t.text)[:2]) for t in asked}
-    assert len(openings) >= 0.33 * len(asked)
+    assert len(openings) >= 0.45 * len(asked)
     for entry in made(name).training.entries:
         skeletons = {re.sub(r"\{[^{}]*\}|['\"`.!?]", "", t.text.lower()) for t in entry.requests}
         assert len(skeletons) >= 0.9 * len(entry.requests)
@@ -146,7 +146,7 @@ def test_requests_are_not_all_alike(name: str) -> None:
         for template in entry.requests
         if not {stem(w) for w in words_of(entry.tool)} & {stem(w) for w in words(template.text)}
     ]
-    assert len(free) >= 0.12 * len(asked)
+    assert len(free) >= 0.14 * len(asked)
 
 
 def stem(word: str) -> str:
@@ -234,7 +234,7 @@ def test_chains_call_tools_that_exist_with_arguments_that_fit(name: str) -> None
 
 def test_refused_requests_do_not_ask_for_what_a_tool_does() -> None:
     asked = " ".join((*made("helpdesk").training.refused, *made("helpdesk").held_out.refused)).lower()
-    assert "print" in asked
+    assert len(re.findall(r"\b(?:ticket|agent|comment)s?\b", asked)) >= 8
     assert not re.search(r"\b(?:show|list|create|add|assign|close|search|find) (?:me )?(?:the|a|all) tickets?\b", asked)
 
 

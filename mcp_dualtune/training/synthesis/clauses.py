@@ -30,6 +30,8 @@ SLOTS = {
 """Which roles a place in a pattern stands for; `field` is the first thing that a change changes."""
 MANY_MENTIONS = 3
 """A clause carries so many parameters besides its object; more are told in a sentence of their own."""
+SIFTING = re.compile(r"(?:scan|filter|pick out|check for|see if|look through|find out which|search \{|explore|query)\b")
+"""Ways to search that suit many objects, not one that is named."""
 LATER = {"end", "return_day", "destination", "to_unit", "target", "target_language", "number_b", "to_object"}
 """Roles that follow their counterpart: from a day to another."""
 BARE = {"title", "query", "topic", "location", "path", "url", "from_unit", "to_unit", "sql", "code", "media", "device",
@@ -83,6 +85,8 @@ def fill(pattern: str, draft: Draft, rng: random.Random, wordings: Wordings, *, 
             pattern += "{rest}"
     ends = may_end and pattern.endswith("{rest}")
     noun = wordings.choose(draft.subject.nouns, rng) if rng.random() < 0.6 else draft.subject.nouns[0]
+    if re.search(rf"\b{re.escape(noun)}", pattern):  # not `purchase a purchase`
+        noun = draft.subject.nouns[0]
     relevant = "{o" in pattern
     obj = _object(draft, noun, rng) if "{o}" in pattern else ""
     before, after = _mentions(draft, rng, wordings, before=many, may_end=ends)
@@ -100,6 +104,8 @@ def fill(pattern: str, draft: Draft, rng: random.Random, wordings: Wordings, *, 
 def fitting(patterns: Sequence[str], draft: Draft) -> list[str]:
     """The patterns whose places the waiting parameters can fill, those with places several times: they say most."""
     found: list[str] = []
+    if draft.subject.meaning.family.name == "search" and draft.subject.own in draft.waiting:
+        patterns = [pattern for pattern in patterns if not SIFTING.match(pattern)]
     for pattern in patterns:
         names = [match[0] for match in SLOT.findall(pattern)]
         roles = [set(SLOTS[name]) for name in names if name != "field"]
@@ -178,12 +184,14 @@ def keywords(draft: Draft, rng: random.Random, wordings: Wordings) -> str:
     """Terse: `ticket close INC-42`, `weather Oslo tomorrow`."""
     subject = draft.subject
     noun = wordings.choose(subject.nouns, rng)
-    verb = wordings.choose(subject.verbs, rng).split(" {o}")[0].split("<")[0].strip()
-    verb = "" if " " in verb or "{" in verb else verb
+    verb = _short(wordings.choose(subject.verbs, rng)) or _short(subject.verbs[0])
     if subject.meaning.family.determiner == "many" and not lexicon.is_mass(noun):
         noun = inflection.plural(noun)
-    parts = [verb, noun] if rng.random() < 0.7 else [noun, verb]
-    if subject.meaning.family.determiner == "fact" or rng.random() < 0.15:
+    parts = [verb, noun]
+    if rng.random() < 0.3:
+        parts.reverse()
+    told = subject.meaning.family.kin == "read" and not subject.rivals
+    if subject.meaning.family.determiner == "fact" or (told and rng.random() < 0.2):
         parts = [noun]
     for one in draft.waiting:
         if one.kind == "boolean":
@@ -201,6 +209,12 @@ def keywords(draft: Draft, rng: random.Random, wordings: Wordings) -> str:
             parts.append(f"{spoken(one, rng)} {shown(subject, one, rng)}")
     draft.waiting.clear()
     return tidy(" ".join(part for part in parts if part))
+
+
+def _short(pattern: str) -> str:
+    """The verb of a pattern with its particle, or empty where it takes more words."""
+    words = re.split(r" ?[{<]", pattern)[0].split()
+    return " ".join(words) if len(words) == 1 or (len(words) == 2 and words[1] in lexicon.words("particles")) else ""
 
 
 def tidy(text: str) -> str:
@@ -281,7 +295,10 @@ def _reworded(text: str, rng: random.Random) -> str:
     if rng.random() < 0.4:
         return text
     words = []
-    for word in text.split(" "):
+    for at, word in enumerate(text.split(" ")):
+        if at == 0:  # the verb is what the tool does
+            words.append(word)
+            continue
         options = lexicon.table("nouns")["synonyms"].get(word)
         alike = [other for other in options or () if (other[0] in "aeiou") == (word[0] in "aeiou")]
         if alike and rng.random() < 0.45:

@@ -54,7 +54,7 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
     named = own_words(tool, server)
     clause = _clause(tool.description, named[0])
     said, described = _described(clause)
-    verb, family, objects = _operation(named, said)
+    verb, family, objects = _operation(named, said, clause)
     if len(named) == 1 and described and (objects == named or not objects):
         objects = described.split()
     if objects and described and all(word in lexicon.words("describing") or word.endswith("ed") for word in objects):
@@ -84,6 +84,8 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
         family = "list" if many else ("fact" if family or _is_thing(noun, tool.description) else "use")
     if family == "list" and not many and acts_on_one:
         family = "read"
+    if family == "order" and noun.rpartition(" ")[2] in ("order", "purchase"):
+        family = "create"  # an order is placed, not bought
     if not family:
         family = "get" if acts_on_one else "use"
     return Meaning(
@@ -147,7 +149,7 @@ def is_english(text: str) -> bool:
     return len(words) < 4 or any(word in lexicon.words("english") for word in words)
 
 
-def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
+def _operation(named: Sequence[str], said: str, clause: str) -> tuple[str, str, list[str]]:
     """(verb, family or empty, words of the object) of a name, helped by the description's verb."""
     index = lexicon.verb_index()
     spoken = next(
@@ -172,6 +174,9 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
     known = [at for at, word in enumerate(named) if word in index]
     agreed = [at for at in known if spoken and index[named[at]] == index[spoken]]
     clear = [at for at in known if named[at] not in lexicon.words("noun or verb")]
+    doubtful = lexicon.words("noun or verb")
+    compound = len(named) == 2 and lexicon.is_mass(named[1])  # `order status`
+    elsewhere = bool(spoken) and (lexicon.families()[index[spoken]].kin == "read" or named[0] in clause.split()[1:])
     at = None
     if 0 in clear:
         at = 0
@@ -179,9 +184,9 @@ def _operation(named: Sequence[str], said: str) -> tuple[str, str, list[str]]:
         at = agreed[0]
     elif clear and clear[-1] == len(named) - 1:
         at = clear[-1]
-    elif (0 in known and len(named) > 1 and not spoken and not (len(named) == 2 and lexicon.is_mass(named[1]))) or (
-        known == [0] and len(named) == 1 and not (spoken and named[0] in lexicon.words("noun or verb"))
-    ):
+    elif 0 in known and len(named) > 1:
+        at = None if elsewhere or compound else 0
+    elif known == [0] and not (spoken and named[0] in doubtful):
         at = 0
     if at is None and said and len(named) > 1 and named[0] in inflection.bases(said):
         return named[0], "", _object(named[1:])

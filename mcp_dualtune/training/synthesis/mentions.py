@@ -132,6 +132,10 @@ def _patterns(subject: Subject, one: Parameter, may_end: bool) -> list[str]:
     shared = any(other.role is one.role for other in subject.parameters if other is not one)
     role = lexicon.roles()["other"] if shared else one.role
     patterns = [p for pattern in role.after if (p := _trait(pattern, traits))]
+    if one.role.name == "title" and one.words[-1] == "name":
+        patterns = [p for p in patterns if "titled" not in p]
+    if subject.style(one) != "phrase":
+        patterns = [p for p in patterns if p != "{v}"] or ["with {n} {v}"]
     runs_on = subject.style(one) == "prose"
     if one.kind == "object":
         patterns = [p for p in patterns if "{n}" in p or p.startswith((":", "with", "to", "at"))] or [

@@ -16,6 +16,20 @@ from mcp_dualtune.training.synthesis.parameters import Parameter, own_parameter,
 from mcp_dualtune.training.synthesis.pools import Pair, pool, style_of
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
+NAMED_WHEN_NEW = {
+    "path",
+    "folder",
+    "url",
+    "labels",
+    "media",
+    "device",
+    "service",
+    "items",
+    "medication",
+    "symbol",
+    "emoji",
+}
+"""Roles that say what is made or added: `add the tag urgent`."""
 VALUES = 48
 """Values that are made up for each parameter."""
 
@@ -35,6 +49,8 @@ class Subject:
     claims: tuple[str, ...]
     unique: bool
     """Whether no other tool of the server does the same kind of thing."""
+    rivals: bool = False
+    """Whether another tool of the server is about the same thing and only looks at it as well."""
     decided: tuple[str, ...] = ()
     """Parameters that the user's config gives to every call."""
     values: Mapping[str, Sequence[JSON]] = field(default_factory=dict)
@@ -70,7 +86,11 @@ def subjects(server: ServerSpec, rng: random.Random) -> list[Subject]:
     for tool, meaning, parameters in read:
         others = [other for _, other, _ in read if other is not meaning]
         own = own_parameter(meaning.noun, parameters)
-        if meaning.family.determiner == "new" and own is not None and own.role.name not in ("path", "folder", "url"):
+        if (
+            meaning.family.determiner == "new"
+            and own is not None
+            and not (own.role.name in NAMED_WHEN_NEW or (own.role.name == "other" and own.spoken == meaning.noun))
+        ):
             own = None  # what is new has no id yet; its name is a title
         entities = {one.entity for one in parameters if one is not own}
         taken = {noun for noun in nouns if noun != meaning.noun} | entities
@@ -85,6 +105,11 @@ def subjects(server: ServerSpec, rng: random.Random) -> list[Subject]:
                 verbs,
                 claims,
                 all(other.family.kin != meaning.family.kin for other in others),
+                any(
+                    other.family.kin == meaning.family.kin
+                    and other.noun.rpartition(" ")[2] == meaning.noun.rpartition(" ")[2]
+                    for other in others
+                ),
                 decided,
                 {
                     one.name: _written(pool(one, meaning.noun, rng, VALUES))
