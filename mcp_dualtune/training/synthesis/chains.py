@@ -8,6 +8,8 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from mcp_dualtune.training.records import Chain, RequestTemplate
 from mcp_dualtune.training.synthesis import lexicon
@@ -22,93 +24,93 @@ PHRASAL = re.compile(r"\b(\w+) (up|out|down|off|away|back) (it|that one)\b")
 """`pull up it` is `pull it up`."""
 GIVING = ("read", "create")
 """Kinds of operations whose result names an object."""
+LINKED, OPTIONAL, VALUES = 0.75, 0.4, 24
+"""Share of chains whose steps need each other; of optional parameters that are kept; values of a place."""
 
 
-def pairs(subjects: Sequence[Subject]) -> list[tuple[Subject, Subject, Parameter | None]]:
-    """(first, second, the parameter of the second that the first one's result holds), or None."""
-    found: list[tuple[Subject, Subject, Parameter | None]] = []
+@dataclass(frozen=True)
+class Pair:
+    """Two tools in a row."""
+
+    first: Subject
+    second: Subject
+    link: Parameter | None = None
+    """The parameter of the second that the first one's result holds; None where they are of no relation."""
+
+
+def pairs(subjects: Sequence[Subject]) -> list[Pair]:
+    """Every tool with those that need what it gives."""
+    found: list[Pair] = []
     for first in subjects:
         for second in subjects:
-            if first is second or first.unsayable:
-                continue
             link = _link(first, second)
-            others = [one for one in second.required if one is not link]
-            if (
-                link is not None
-                and first.meaning.family.kin in GIVING
-                and all(second.values.get(one.name) or one.kind == "boolean" for one in others)
-            ):
-                found.append((first, second, link))
+            gives = first.meaning.family.kin in GIVING and not first.unsayable
+            if first is not second and link is not None and gives and not set(second.unsayable) - {link.name}:
+                found.append(Pair(first, second, link))
     return found
 
 
 def chain(
-    server: str,
-    subjects: Sequence[Subject],
-    linked: Sequence[tuple[Subject, Subject, Parameter | None]],
-    rng: random.Random,
-    wordings: Wordings,
+    server: str, subjects: Sequence[Subject], linked: Sequence[Pair], rng: random.Random, wordings: Wordings
 ) -> Chain | None:
     """One two-step request, or None where the words do not come together."""
-    if linked and rng.random() < 0.75:
-        first, second, link = rng.choice(list(linked))
+    able = [one for one in subjects if not one.unsayable]
+    if linked and rng.random() < LINKED:
+        pair = rng.choice(list(linked))
+    elif len(able) > 1:
+        one, other = rng.sample(able, 2)
+        pair = Pair(one, other)
     else:
-        able = [one for one in subjects if not one.unsayable]
-        if len(able) < 2:
-            return None
-        (first, second), link = rng.sample(able, 2), None
-    begun = imperative(
-        first,
-        [one for one in chosen(first, rng) if link is None or one.name != link.name or one.required],
-        rng,
-        wordings,
-    )
+        return None
+    first, second, link = pair.first, pair.second, pair.link
+    begun = imperative(first, chosen(first, rng), rng, wordings)
+    extra = chosen(second, rng)
     given = [
-        one
-        for one in second.parameters
-        if one is not link and (one.required or (one in chosen(second, rng) and rng.random() < 0.4))
-    ]
-    if begun is None:
-        return None
+        one for one in second.parameters
+        if one is not link and (one.required or (one in extra and rng.random() < OPTIONAL))
+    ]  # fmt: skip
     after = _following(second, given, link, rng, wordings)
-    if after is None:
+    if begun is None or after is None:
         return None
-    frame = wordings.choose(
-        [
-            f
-            for f in lexicon.table("frames")["joined"]
-            if (f.index("{a}") < f.index("{b}") and link is not None) or (link is None and "so that" not in f)
-        ],
-        rng,
-    )
+    frames = [frame for frame in lexicon.table("frames")["joined"] if _suits(frame, link)]
     values: dict[str, Sequence[JSON]] = {}
-    steps: list[dict[str, JSON]] = []
-    texts = []
-    for prefix, subject, text, draft_arguments in (
-        ("first", first, begun[0], begun[1].arguments),
-        ("second", second, after[0], after[1]),
-    ):
-        places = RequestTemplate(text, {}, subject.values).places
-        arguments: dict[str, JSON] = dict(draft_arguments)
-        for name in places:
-            text = text.replace("{" + name + "}", "{" + f"{prefix}_{name}" + "}")
-            values[f"{prefix}_{name}"] = list(subject.values[name])[:24]
-            arguments[name] = "{" + f"{prefix}_{name}" + "}"
-        texts.append(text)
-        steps.append({"tool": subject.tool.name, "args": arguments})
+    text, steps = [], []
+    for prefix, subject, words, fixed in (("first", first, begun[0], begun[1].arguments), ("second", second, *after)):
+        shown, step = _step(prefix, subject, words, fixed, values)
+        text.append(shown)
+        steps.append({**step, "result": _plain(outcomes(subject, rng, 1)[0])})
     if link is not None:
         steps[1]["args"][link.name] = "{link}"
-        values["link"] = list(second.values[link.name])[:24]
-        key = (
-            link.name if rng.random() < 0.5 else ("id" if link.role.name == "other" else link.spoken.replace(" ", "_"))
-        )
-        steps[0]["result"] = (
-            record(first, rng, key, "{link}") if rng.random() < 0.7 else f"{first.meaning.noun.capitalize()} {{link}}"
-        )
-    else:
-        steps[0]["result"] = _plain(outcomes(first, rng, 1)[0])
-    steps[1]["result"] = _plain(outcomes(second, rng, 1)[0])
-    return Chain(server, frame.replace("{a}", texts[0]).replace("{b}", texts[1]), values, tuple(steps))
+        steps[0]["result"] = _holding(first, link, rng)
+        values["link"] = list(second.values[link.name])[:VALUES]
+    asked = wordings.choose(frames, rng).replace("{a}", text[0]).replace("{b}", text[1])
+    return Chain(server, asked, values, tuple(steps))
+
+
+def _suits(frame: str, link: Parameter | None) -> bool:
+    """Whether two steps may be joined so: what is needed comes first, and only what is needed is a purpose."""
+    return frame.index("{a}") < frame.index("{b}") if link is not None else "so that" not in frame
+
+
+def _step(
+    prefix: str, subject: Subject, words: str, fixed: Mapping[str, JSON], values: dict[str, Sequence[JSON]]
+) -> tuple[str, dict[str, Any]]:
+    """(the words, the call) of one step, its places renamed so that those of two steps do not meet."""
+    arguments = dict(fixed)
+    for name in RequestTemplate(words, {}, subject.values).places:
+        place = f"{prefix}_{name}"
+        words = words.replace("{" + name + "}", "{" + place + "}")
+        values[place] = list(subject.values[name])[:VALUES]
+        arguments[name] = "{" + place + "}"
+    return words, {"tool": subject.tool.name, "args": arguments}
+
+
+def _holding(first: Subject, link: Parameter, rng: random.Random) -> str:
+    """A result of the first step with a place for what the second one needs."""
+    if rng.random() < 0.3:
+        return f"{first.meaning.noun.capitalize()} {{link}}"
+    plain = "id" if link.role.name == "other" else link.spoken.replace(" ", "_")
+    return record(first, rng, rng.choice((link.name, plain)), "{link}")
 
 
 def _following(

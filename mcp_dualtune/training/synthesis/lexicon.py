@@ -1,6 +1,11 @@
 """The word knowledge of the synthesiser, read once from `lexicon/`: verb families, roles of parameters, nouns, values.
 
 Owns the files' formats. It holds general English only: nothing here comes from a particular server.
+
+Patterns of `families.jsonl`: {o} the object, {os} its plural, {on} its bare noun, {rest} what is said of the other
+parameters, <role> the value of a parameter of that role, <role.name> its name; after a bar the nouns that it is for.
+Patterns of `roles.jsonl`: {v} the value, {n} the parameter's name, {p} a preposition, {u} a unit; after a bar what it
+needs (`many`, `read`, `change`: see `mentions`). One with a comma or a colon in front closes the clause.
 """
 
 from __future__ import annotations
