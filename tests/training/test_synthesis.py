@@ -284,6 +284,7 @@ def test_a_server_of_sixty_tools_gets_requests_for_each() -> None:
         tool("set_bounds", "Set bounds", "n u", n=FRACTION, u=text(maxLength=3)),
         tool("deep", "Create a thing", "a", a={"type": "object", "required": ["b"], "properties": {"b": MATRIX}}),
         tool("choose", "Choose", "v", v={"anyOf": [{"type": "integer"}, text()]}, w={"const": 3}, n={"type": "null"}),
+        tool("report", "Report", "day", day=text("Day, e.g. 2024-01-05 (YYYY-MM-DD)")),
         tool("run_code", "Runs code", "code", code=text("Python source with {braces}")),
     ],
     ids=lambda wire: wire["name"],

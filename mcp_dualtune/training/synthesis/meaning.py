@@ -55,7 +55,8 @@ def meaning_of(tool: ToolSpec, server: ServerSpec, parameters: Sequence[Paramete
     clause = _clause(tool.description, named[0])
     said, described = _described(clause)
     verb, family, objects = _operation(named, said, clause)
-    if len(named) == 1 and described and (objects == named or not objects):
+    looks = bool(family) and lexicon.families()[family].kin == "read"  # such verbs say little; the name says what
+    if len(named) == 1 and described and (not objects or (objects == named and not looks)):
         objects = described.split()
     if objects and described and all(word in lexicon.words("describing") or word.endswith("ed") for word in objects):
         objects = [*objects, *described.split()]
@@ -146,7 +147,8 @@ def is_english(text: str) -> bool:
     words = re.findall(r"[^\W\d_]+", text.lower())
     if not words or sum(word.isascii() for word in words) < 0.9 * len(words):
         return False
-    return len(words) < 4 or any(word in lexicon.words("english") for word in words)
+    begins = any(base in lexicon.verb_index() for base in inflection.bases(words[0]))
+    return len(words) < 4 or begins or any(word in lexicon.words("english") for word in words)
 
 
 def _operation(named: Sequence[str], said: str, clause: str) -> tuple[str, str, list[str]]:

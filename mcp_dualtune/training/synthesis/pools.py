@@ -28,6 +28,9 @@ DEPTH, TRIES = 5, 8
 SPOKEN_DATES = 0.12
 """Share of ISO dates that are said in words; a model must write those."""
 EXAMPLES = 0.3
+"""Share of values that follow the schema's own examples, where the name says what they are."""
+TIMES = ("iso_date", "moment", "time")
+"""Families whose digits cannot be exchanged freely."""
 ISO = re.compile(r"iso[- ]?8601|yyyy-mm-dd", re.IGNORECASE)
 CODE = re.compile(r"two[- ]letter|2[- ]letter|iso[- ]?(?:3166|639)|alpha-2|\bcode\b", re.IGNORECASE)
 
@@ -197,7 +200,11 @@ def _string(one: Parameter, noun: str, rng: random.Random, schema: Mapping[str, 
     known = examples(one)
     for attempt in range(TRIES):
         text = ""
-        if known and rng.random() < (EXAMPLES if family not in ("short", "kind", "id") else 0.75):
+        if (
+            known
+            and family not in TIMES
+            and rng.random() < (EXAMPLES if family not in ("short", "kind", "id") else 0.75)
+        ):
             text = varied(rng.choice(known), rng)
         elif family == "id":
             text = identifier(rng, one.entity if one.entity != "object" else noun)
