@@ -1,0 +1,196 @@
+"""The user's own examples: `examples.jsonl`, one request and its tool a line, merged above the made-up ones.
+
+    {"request": "close ticket 42, it was a duplicate", "tool": "close_ticket", "arguments": {"ticket_id": 42}}
+    {"request": "who is on call?", "tool": "list_agents"}
+    {"request": "print the ticket", "tool": "none", "server": "helpdesk"}
+
+Owns the file's format and what an example teaches. Examples are never dropped as duplicates: the user meant them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mcp_dualtune.catalog.naming import near_names
+from mcp_dualtune.catalog.schema import validate_arguments
+from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.records import Case, Entry, RequestTemplate, bucket
+from mcp_dualtune.training.synthesis.filtering import unreadable
+from mcp_dualtune.training.synthesis.synthesis import Part, Synthesis
+from mcp_dualtune.types import JSON, NONE, ServerSpec, ToolSpec
+
+FIELDS = ("request", "tool", "arguments", "server")
+HINT = 'A line looks like {"request": "close ticket 42", "tool": "close_ticket", "arguments": {"ticket_id": 42}}.'
+WEIGHT = 0.4
+"""Share of a tool's requests that its user's examples make up, as far as repeating allows."""
+MOST = 8
+"""Times that one example is repeated at most."""
+ENOUGH, SPLIT = 10, 5
+"""From so many examples on, one in so many is held out for measuring."""
+
+
+@dataclass(frozen=True)
+class OwnExample:
+    """One line: a request and what is right for it."""
+
+    request: str
+    server: str
+    tool: str
+    """A tool of `server`, or `none`."""
+    arguments: Mapping[str, JSON] | None = None
+    """None where only the tool is known."""
+
+
+def read_examples(path: Path, servers: Sequence[ServerSpec]) -> list[OwnExample]:
+    """Read and check examples; a line without `server` belongs to the one server that has the tool.
+
+    Raises:
+        TrainingError: the file cannot be read, or a line is wrong: which one, and what to do.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainingError(f"Cannot read the examples {path}: {error}.", hint=HINT) from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("//"):
+            try:
+                found.append(parse_example(json.loads(line), servers))
+            except ValueError as error:
+                raise TrainingError(f"{path}, line {number}: this is not JSON ({error}).", hint=HINT) from error
+            except TrainingError as error:
+                raise TrainingError(f"{path}, line {number}: {error.message}", hint=error.hint or HINT) from error
+    return found
+
+
+def parse_example(row: JSON, servers: Sequence[ServerSpec]) -> OwnExample:
+    """Check one example.
+
+    Raises:
+        TrainingError: it is no example of a tool of these servers.
+    """
+    if not isinstance(row, Mapping):
+        raise TrainingError("an example is a JSON object.")
+    unknown = [key for key in row if key not in FIELDS]
+    if unknown:
+        raise TrainingError(f"`{unknown[0]}` is not a field.", hint=f"The fields are {', '.join(FIELDS)}.")
+    request, name = row.get("request"), row.get("tool")
+    if not isinstance(request, str) or not request.strip():
+        raise TrainingError("`request` is missing: the words that somebody would type.")
+    if not isinstance(name, str) or not name:
+        raise TrainingError("`tool` is missing.", hint=f'Name a tool, or "{NONE}" where no tool fits.')
+    server = _server(name, row.get("server"), servers)
+    arguments = row.get("arguments")
+    if name == NONE:
+        return OwnExample(request.strip(), server.name, NONE)
+    tool = next(one for one in server.tools if one.name == name)
+    if arguments is not None:
+        if not isinstance(arguments, Mapping):
+            raise TrainingError("`arguments` is not a JSON object.")
+        problems = validate_arguments({**tool.input_schema, "required": []}, arguments)
+        if problems:
+            raise TrainingError(
+                f"the arguments do not fit `{name}`: {'; '.join(problems)}.",
+                hint="Correct them, or leave `arguments` out.",
+            )
+    elif not tool.input_schema.get("properties"):
+        arguments = {}
+    return OwnExample(request.strip(), server.name, name, arguments)
+
+
+def with_examples(synthesis: Synthesis, examples: Sequence[OwnExample]) -> Synthesis:
+    """The synthesis with its user's examples added; those of other servers are left out, many are split as well."""
+    own = list(dict.fromkeys((e.request, e.tool) for e in examples if e.server == synthesis.server.name))
+    known = {(e.request, e.tool): e for e in examples if e.server == synthesis.server.name}
+    chosen = [known[key] for key in own]
+    measured = [e for e in chosen if len(chosen) >= ENOUGH and bucket(e.request, SPLIT) == 0]
+    learnt = [e for e in chosen if e not in measured]
+    return replace(
+        synthesis,
+        training=_joined(synthesis.server, synthesis.training, learnt, WEIGHT),
+        held_out=_joined(synthesis.server, synthesis.held_out, measured, 0.0),
+        counts={**synthesis.counts, "own": len(chosen)},
+    )
+
+
+def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weight: float) -> Part:
+    entries = {entry.tool: entry for entry in part.entries}
+    tools = {tool.name: tool for tool in server.tools}
+    for name in dict.fromkeys(e.tool for e in examples if e.tool != NONE and e.arguments is not None):
+        entry = entries.get(name) or Entry(server.name, name, ())
+        mine = [e for e in examples if e.tool == name and e.arguments is not None]
+        entries[name] = _extended(entry, tools[name], mine, weight)
+    choices = tuple(Case(e.request, server, e.tool) for e in examples if e.tool != NONE and e.arguments is None)
+    refused = tuple(e.request for e in examples if e.tool == NONE)
+    again = max(1, round(weight * MOST))
+    return replace(
+        part,
+        entries=tuple(entries.values()),
+        choices=part.choices + choices * again,
+        refused=part.refused + refused * again,
+    )
+
+
+def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weight: float) -> Entry:
+    """An entry with examples as they are, and once more with their values exchanged for others."""
+    needed = list(tool.input_schema.get("required") or ())
+    values = entry.requests[0].values if entry.requests else {}
+    requests: list[RequestTemplate] = []
+    missing = []
+    for example in examples:
+        arguments = example.arguments or {}
+        absent = tuple(name for name in needed if name not in arguments)
+        if absent:
+            missing.append((RequestTemplate(example.request, arguments, {}), absent))
+            continue
+        requests.append(RequestTemplate(example.request, arguments, {}))
+        if weight and (general := generalised(example, tool, values)) is not None:
+            requests.append(general)
+    wanted = weight / (1 - weight) * len(entry.requests) if weight else 0
+    again = max(1, min(MOST, round(wanted / len(requests)))) if requests else 1
+    return replace(
+        entry,
+        requests=entry.requests + tuple(requests) * again,
+        missing=entry.missing + tuple(missing) * (2 if weight else 1),
+    )
+
+
+def generalised(example: OwnExample, tool: ToolSpec, values: Mapping[str, Sequence[JSON]]) -> RequestTemplate | None:
+    """The example with places for the values that it says once and letter by letter; None where there are none."""
+    text, arguments = example.request, dict(example.arguments or {})
+    hidden = {slot.path[0] for slot in unreadable(text, tool, arguments)}
+    placed: dict[str, Sequence[JSON]] = {}
+    for name, value in (example.arguments or {}).items():
+        said = str(value)
+        options = [one for one in values.get(name) or () if not isinstance(one, list) or one[0] == str(one[1])]
+        if isinstance(value, bool) or not isinstance(value, str | int | float) or name in hidden or len(options) < 2:
+            continue
+        if len(said) > 1 and text.count(said) == 1 and "{" not in said:
+            text = text.replace(said, "{" + name + "}")
+            placed[name] = [value if isinstance(value, str) else [said, value], *options]
+            del arguments[name]
+    return RequestTemplate(text, arguments, placed) if placed else None
+
+
+def _server(tool: str, name: JSON, servers: Sequence[ServerSpec]) -> ServerSpec:
+    known = {server.name: server for server in servers}
+    if name is not None:
+        if name not in known:
+            raise TrainingError(f"there is no server `{name}`.", hint=near_names(str(name), known))
+        server = known[name]
+        if tool != NONE and all(one.name != tool for one in server.tools):
+            raise TrainingError(
+                f"the server `{name}` has no tool `{tool}`.", hint=near_names(tool, {t.name: t for t in server.tools})
+            )
+        return server
+    having = [server for server in servers if tool == NONE or any(one.name == tool for one in server.tools)]
+    if not having:
+        tools = {one.name: one for server in servers for one in server.tools}
+        raise TrainingError(f"no server has a tool `{tool}`.", hint=near_names(tool, tools))
+    if len(having) > 1:
+        names = ", ".join(server.name for server in having)
+        raise TrainingError(f"`{tool}` fits several servers ({names}).", hint='Add the field "server".')
+    return having[0]

@@ -1,0 +1,101 @@
+"""A user's own examples: two fields are enough, mistakes are named with their line, and they count for more."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.records import fill
+from mcp_dualtune.training.synthesis import Synthesis, synthesise
+from mcp_dualtune.training.synthesis.own_examples import OwnExample, read_examples, with_examples
+from tests.training.invented_servers import invented
+
+SERVERS = (invented("helpdesk"), invented("shop"))
+CLOSE = {"request": "SUP-77 was a duplicate, shut it", "tool": "close_ticket", "arguments": {"ticket_key": "SUP-77"}}
+
+
+def written(folder: Path, *lines: Any) -> Path:
+    path = folder / "examples.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines), encoding="utf-8")
+    return path
+
+
+def helpdesk() -> Synthesis:
+    return synthesise(SERVERS[0], 1, 120)
+
+
+def test_two_fields_are_enough(tmp_path: Path) -> None:
+    rows = read_examples(written(tmp_path, {"request": "who is on duty?", "tool": "list_agents"}, "", CLOSE), SERVERS)
+    assert rows == [
+        OwnExample("who is on duty?", "helpdesk", "list_agents", {}),
+        OwnExample(CLOSE["request"], "helpdesk", "close_ticket", CLOSE["arguments"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "JSON object"),
+        ({"tool": "list_agents"}, "`request` is missing"),
+        ({"request": "x"}, "`tool` is missing"),
+        ({"request": "x", "tool": "close_tickets"}, "no server has a tool `close_tickets`"),
+        ({"request": "x", "tool": "list_agents", "server": "shop"}, "has no tool `list_agents`"),
+        ({"request": "x", "tool": "list_agents", "server": "desk"}, "there is no server `desk`"),
+        ({"request": "x", "tool": "none"}, 'Add the field "server"'),
+        ({"request": "x", "tool": "list_agents", "args": {}}, "`args` is not a field"),
+        ({"request": "x", "tool": "close_ticket", "arguments": {"ticket_key": 7}}, "do not fit `close_ticket`"),
+        ({"request": "x", "tool": "close_ticket", "arguments": 7}, "not a JSON object"),
+    ],
+)
+def test_a_wrong_line_is_named_with_what_to_do(line: Any, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        read_examples(written(tmp_path, CLOSE, line), SERVERS)
+    assert "line 2" in str(caught.value) and problem in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_missing_file_is_an_error_that_shows_the_format(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="close_ticket"):
+        read_examples(tmp_path / "none.jsonl", SERVERS)
+
+
+def test_examples_are_learnt_as_written_and_with_other_values_and_weigh_more(tmp_path: Path) -> None:
+    before = helpdesk()
+    after = with_examples(before, read_examples(written(tmp_path, CLOSE), SERVERS))
+    entry = next(e for e in after.training.entries if e.tool == "close_ticket")
+    own = [t for t in entry.requests if "was a duplicate" in t.text]
+    assert {t.text for t in own} == {CLOSE["request"], "{ticket_key} was a duplicate, shut it"}
+    assert len(own) >= 4
+    drawn = {fill(t, random.Random(seed))[0] for t in own for seed in range(20)}
+    assert len(drawn) > 5
+    assert after.counts["own"] == 1
+    assert after.held_out == before.held_out
+
+
+def test_examples_that_lack_values_choices_and_refusals_go_where_they_belong(tmp_path: Path) -> None:
+    lines = (
+        {"request": "hand it to Ana", "tool": "assign_ticket", "arguments": {"agent": "Ana"}},
+        {"request": "who works on the printer case?", "tool": "get_ticket"},
+        {"request": "print the ticket", "tool": "none", "server": "helpdesk"},
+        {"request": "where is my parcel", "tool": "getOrderStatus"},
+    )
+    part = with_examples(helpdesk(), read_examples(written(tmp_path, *lines), SERVERS)).training
+    missing = next(e.missing for e in part.entries if e.tool == "assign_ticket")
+    assert ("hand it to Ana", ("ticket_key",)) in [(t.text, names) for t, names in missing]
+    assert {case.query for case in part.choices} == {"who works on the printer case?"}
+    assert "print the ticket" in part.refused
+    assert not any("parcel" in t.text for e in part.entries for t in e.requests)
+
+
+def test_of_many_examples_some_are_kept_for_measuring(tmp_path: Path) -> None:
+    lines = [{"request": f"agents of group {n}", "tool": "list_agents"} for n in range(40)]
+    after = with_examples(helpdesk(), read_examples(written(tmp_path, *lines), SERVERS))
+    held = {t.text for e in after.held_out.entries for t in e.requests} & {row["request"] for row in lines}
+    learnt = {t.text for e in after.training.entries for t in e.requests} & {row["request"] for row in lines}
+    assert 2 <= len(held) <= 16 and len(held) + len(learnt) == 40
