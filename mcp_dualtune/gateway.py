@@ -151,6 +151,7 @@ class Gateway:
         if self._given is None:
             self._pool.update(config.servers)
             self._live.follow(config.servers, changes)
+            self.offers.follow(config.servers)
             self._announce()
         return changes
 

@@ -10,7 +10,7 @@ Owns these further connections. Refuses to own the pool's, and what is asked.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable
 from contextlib import asynccontextmanager
 from types import TracebackType
 
@@ -18,6 +18,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.config.changes import needs_restart
 from mcp_dualtune.downstream.connection import Connection
 from mcp_dualtune.downstream.pool import Pool
 from mcp_dualtune.downstream.questions import Caller
@@ -28,6 +29,7 @@ MOST = 16
 IDLE_SECONDS = 900.0
 """A further connection that nobody used for so long is closed."""
 CLOSE_SECONDS = 10.0
+PROBE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +40,15 @@ class _Lane:
     def __init__(self, owner: Hashable | None, connection: Connection) -> None:
         self.owner, self.connection = owner, connection
         self.running = 0
+        self.outdated = False
+        """Set when the config has changed since; it ends with its last request."""
         self.used = anyio.current_time()
         self.done = anyio.Event()
         self.failure: DownstreamError | None = None
 
     @property
     def usable(self) -> bool:
-        return not self.connection.ended.is_set()
+        return not self.outdated and not self.connection.ended.is_set()
 
 
 class Lanes:
@@ -93,17 +97,32 @@ class Lanes:
                 await _ready(lane)
                 lane.connection.askers.standing = caller.standing
                 yield lane.connection
+            except ServerTimeout:
+                assert self._group is not None
+                self._group.start_soon(self._probe, lane)
+                raise
             finally:
                 lane.running -= 1
                 lane.used = anyio.current_time()
-                if lane.connection.askers.present() - {lane.owner}:
-                    # What a request left behind here may still ask, and nobody could say whom.
+                left_behind = lane.connection.askers.present() - {lane.owner}
+                # What a request left behind here may still ask, and nobody could say whom.
+                if left_behind or (lane.outdated and not lane.running):
                     lane.connection.stop()
                 self._freed.set()
 
     async def close_of(self, user: Hashable) -> None:
         """Close what belongs to a user who is gone."""
         await self._close(lambda lane: lane.owner is not None and lane.owner == user)
+
+    def follow(self, servers: Iterable[ServerConfig]) -> None:
+        """Open no request on connections whose server is gone or has changed; they end when they are idle."""
+        current = {server.name: server for server in servers}
+        for name, lanes in self._lanes.items():
+            for lane in lanes:
+                if name not in current or needs_restart(lane.connection.config, current[name]):
+                    lane.outdated = True
+                    if not lane.running:
+                        lane.connection.stop()
 
     def of(self, user: Hashable) -> tuple[Connection, ...]:
         """The connections that belong to a user."""
@@ -157,6 +176,11 @@ class Lanes:
             logger.info("%s", error)
         finally:
             lane.done.set()
+
+    async def _probe(self, lane: _Lane) -> None:
+        """A server that did not answer in time and gives no sign of life is ended; the next request starts another."""
+        if not await lane.connection.ping(PROBE_SECONDS):
+            lane.connection.stop()
 
     async def _close_idle(self) -> None:
         while True:

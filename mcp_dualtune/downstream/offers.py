@@ -14,6 +14,7 @@ from types import TracebackType
 import anyio
 from anyio.abc import TaskGroup
 
+from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.downstream.connection import Connection, Progress
 from mcp_dualtune.downstream.lanes import Lanes
 from mcp_dualtune.downstream.pool import Pool
@@ -65,6 +66,10 @@ class Offers:
             connection.askers.standing = self._standing
             for uri in self._wanted.get(server, ()):
                 self._start(self._subscribe, connection, uri)
+
+    def follow(self, servers: Iterable[ServerConfig]) -> None:
+        """The config has changed."""
+        self._lanes.follow(servers)
 
     def keep(self, servers: Iterable[str]) -> None:
         """Forget servers that are not among these, and take their order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,29 @@ async def test_a_question_that_may_belong_to_two_users_is_put_to_neither(mode: A
         # Now that the server is known to ask, requests do not meet any more.
         assert "Eva" in (await ask(second, "second")).content[0].text
         assert one.asked == [] and len(other.asked) == 1
+        tasks.cancel_scope.cancel()
+
+
+@bounded
+async def test_further_connections_follow_a_changed_config_when_they_are_idle(tmp_path: Path) -> None:
+    one, other, record = User(), User(), tmp_path / "record"
+    async with (
+        serving("legacy") as (server, gateway),
+        Client(server, mode="legacy", elicitation_callback=one.elicit) as first,
+        Client(server, mode="legacy", elicitation_callback=other.elicit) as second,
+        anyio.create_task_group() as tasks,
+    ):
+        await ask(first, "first")
+        tasks.start_soon(first.call_tool, "fixture__wait", {"record": str(record)})
+        while not record.exists():  # noqa: ASYNC110 - written by the other call
+            await anyio.sleep(0.01)
+        await ask(second, "second")
+        (lane,) = (lane for lanes in gateway.offers._lanes._lanes.values() for lane in lanes)
+        (known,) = gateway.config.servers
+        gateway.reload(replace(gateway.config, servers=(replace(known, headers={"X-Changed": "yes"}),)))
+        await lane.done.wait()
+        await ask(second, "second")
+        assert [question.message for question in other.asked] == ["Name of second?"] * 2
         tasks.cancel_scope.cancel()
 
 
