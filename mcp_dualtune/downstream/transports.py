@@ -23,6 +23,9 @@ from mcp_dualtune.downstream.stdio import ChildProcess
 from mcp_dualtune.errors import DownstreamError, ServerUnavailable
 
 HTTP_CONNECT_SECONDS = 30.0
+PATIENCE_SECONDS = 900.0
+"""Silence beyond a call's limit after which a request that the server never ended is given up: longer than a person
+may think about a question."""
 """Connecting and sending; answers are bounded by the limits of each call instead."""
 SSE_IDLE_SECONDS = 86_400.0
 
@@ -109,7 +112,14 @@ class _RemoteLink:
             async with sse_client(url, headers, HTTP_CONNECT_SECONDS, SSE_IDLE_SECONDS, auth=auth) as opened:
                 yield opened
             return
-        hooks = {"response": [self._look_at]}
+        silence = self.config.options.call_timeout + PATIENCE_SECONDS
+
+        async def bound(request: httpx2.Request) -> None:
+            # The standing streams for news may be silent for ever; an answer may not.
+            if request.method == "POST" and request.headers.get("mcp-method") != "subscriptions/listen":
+                request.extensions["timeout"]["read"] = silence
+
+        hooks: dict[str, list[Any]] = {"request": [bound], "response": [self._look_at]}
         timeout = httpx2.Timeout(HTTP_CONNECT_SECONDS, read=None)
         async with (
             httpx2.AsyncClient(headers=headers, auth=auth, timeout=timeout, event_hooks=hooks) as client,
