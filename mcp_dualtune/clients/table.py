@@ -117,7 +117,7 @@ _TABLE = (
         "Cursor",
         lambda machine: machine.home / ".cursor" / "mcp.json",
         project=".cursor/mcp.json",
-        refresh="Switch the server on in its settings under MCP.",
+        refresh="It reads the file anew; its settings show the servers under MCP.",
     ),
     Client(
         "vscode",
