@@ -18,14 +18,16 @@ from mcp_dualtune.engine.reading import POINTER, attach_head
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.prompting.reading import ReadingTemplate
 from mcp_dualtune.training.adapters import AdapterTrainer, makers
+from mcp_dualtune.training.attention import register
 from mcp_dualtune.training.choosing import Choosing
-from mcp_dualtune.training.examples import ExampleMaker
+from mcp_dualtune.training.examples import Example, ExampleMaker, choice
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, set_temperature
 from mcp_dualtune.training.reading import Pointing, readings
-from mcp_dualtune.training.sources import Corpus
+from mcp_dualtune.training.sources import Corpus, calibration_cases
+from mcp_dualtune.types import NONE, Request
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
-RANK, ALPHA = 16, 32
+RANK, ALPHA = 32, 64
 READING_RANK, READING_ALPHA = 64, 128
 MODULES = ("query", "key", "value", "dense")
 HEAD = ("slot", "token")
@@ -35,7 +37,7 @@ READING_BRANCHES = 6
 LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
 HELD_OUT_GROUPS, READING_GROUPS = 24, 30
-TUNED_SHARE = 0.6
+TUNED_SHARE = 0.5
 
 
 class ChoosingTrainer(AdapterTrainer):
@@ -68,13 +70,26 @@ class ChoosingTrainer(AdapterTrainer):
         return repr(item).encode(), len(item)
 
     def calibrate(self, job: Job) -> float:
-        """Fit the temperature of a choosing adapter on held-out requests of tuned servers and on unseen servers."""
+        """Fit the temperature of a choosing adapter on everyday requests, half of them on servers never seen."""
         engine = EncoderEngine(load_encoder(self.base))
         adapter = AdapterStore([self.output / job.folder], engine.digest).best(job.stage, job.server)
         if adapter is None:
             raise ValueError(f"There is no adapter {job.folder} in {self.output}.")
-        kept = [group for groups in self.held_out(job).values() for group in groups]
-        return calibrate(engine, adapter, [example for group in kept for example in group])
+        return calibrate(engine, adapter, self._everyday(job))
+
+    def _everyday(self, job: Job) -> list[Example]:
+        renderer, corpus = self.maker.renderer, self.maker.corpus
+        cases = calibration_cases(corpus)
+        if job.stage == "route":
+            servers = [corpus.servers[name] for name in corpus.tuned]
+            found = [choice(renderer.route(Request(case.query), servers), case.server.name or NONE) for case in cases]
+        else:
+            own = [case for case in cases if case.server.name and job.server in (None, case.server.name)]
+            found = [choice(renderer.select(Request(case.query), case.server), case.tool) for case in own]
+        if job.server is not None:
+            return found
+        unseen = [example for group in self._held_out(job, list(corpus.dev), self.maker) for example in group]
+        return found + unseen[: len(found)]
 
     def _make(self, job: Job) -> Make:
         maker = self.maker
@@ -90,9 +105,9 @@ class ChoosingTrainer(AdapterTrainer):
                 return maker.route(rng, tuned if own else general, [*tuned, *general], none=0.18)
             if own:
                 return maker.select(rng, tuned, rename=0.1, none=0.14)
-            if roll < 0.2:
+            if roll < 0.1:
                 return maker.select_catalogue(rng)
-            return maker.select_public(rng) if roll < 0.35 else maker.select(rng, general, rename=0.4, none=0.1)
+            return maker.select_public(rng) if roll < 0.2 else maker.select(rng, general, rename=0.4, none=0.1)
 
         return one
 
@@ -144,10 +159,14 @@ class ReadingTrainer(AdapterTrainer):
         return repr(item).encode(), len(item)
 
     def calibrate(self, job: Job) -> float:
-        """Fit the temperature of the adapter that was trained last, on what it was measured on."""
-        kept = [group for groups in self.held_out(job).values() for group in groups]
+        """Fit the temperature of the adapter trained last on everyday requests, half of them on servers never seen."""
+        everyday = [self.maker.arguments_of(case) for case in calibration_cases(self.maker.corpus) if case.server.name]
+        unseen = self.held_out(job)["unseen"]
+        pages = sum(map(len, everyday))
+        while sum(map(len, unseen)) > pages:
+            unseen = unseen[:-1]
         self.adapted.model.eval()
-        return set_temperature(self.output / job.folder, self.objective.fit_temperature(kept))
+        return set_temperature(self.output / job.folder, self.objective.fit_temperature([*everyday, *unseen]))
 
     def _make(self, job: Job) -> Make:
         maker = self.maker
@@ -170,6 +189,7 @@ def load_trainable(base: Path) -> Any:
         base,
         add_pooling_layer=False,
         dtype=torch.float32,
+        attn_implementation=register(),
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
     )

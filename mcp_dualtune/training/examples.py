@@ -31,6 +31,8 @@ from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec, T
 BRANCHES = 6
 LISTED_TOOLS = 20
 MANY_PARAMETERS = 5
+DRAWN_TOOLS = 12
+"""A server with more tools is drawn no more often than one with so many."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class ExampleMaker:
             needed[answer] |= {case.tool} | {item.call.tool for item in case.history}
         servers = [self._listed_server(server, rng, needed[server.name]) for server in shown.values()]
         rng.shuffle(servers)
-        return [self._choice(self.renderer.route(request, servers), answer) for request, answer in drawn]
+        return [choice(self.renderer.route(request, servers), answer) for request, answer in drawn]
 
     def route_catalogue(self, rng: random.Random) -> Group:
         """Which catalogue server: asked with one of its tools' descriptions, or a request written for it."""
@@ -137,14 +139,14 @@ class ExampleMaker:
             else:
                 server = rng.choice(unique)
                 query, answer = self._described_request(server, rng)[0], server.name
-            group.append(self._choice(self.renderer.route(Request(query), shown), answer))
+            group.append(choice(self.renderer.route(Request(query), shown), answer))
         return group
 
     # -- select --------------------------------------------------------------------------------------------------
 
     def select(self, rng: random.Random, targets: Sequence[str], *, rename: float = 0.4, none: float = 0.07) -> Group:
         """Requests to the tools of one server, its list shuffled, resized, renamed, some descriptions shortened."""
-        name = rng.choice(targets)
+        name = self._drawn(rng, targets)
         server = self._widened(self.corpus.servers[name], rng)
         entries = self.corpus.entries[name]
         keep = {entry.tool for entry in rng.sample(entries, min(len(entries), rng.randint(2, 12)))}
@@ -175,7 +177,7 @@ class ExampleMaker:
         if rng.random() < rename / 2:
             shown = replace(shown, name=rng.choice(("server", "tools", "app", "assistant", server.name.upper())))
         return [
-            self._choice(
+            choice(
                 self.renderer.select(Request(case.query, _renamed_history(case, mapping)), shown),
                 mapping.get(case.tool, case.tool),
             )
@@ -191,7 +193,7 @@ class ExampleMaker:
         group = []
         for _ in range(self.branches):
             query, tool = self._described_request(shown, rng)
-            group.append(self._choice(self.renderer.select(Request(query), listed), tool))
+            group.append(choice(self.renderer.select(Request(query), listed), tool))
         return group
 
     def select_public(self, rng: random.Random) -> Group:
@@ -204,7 +206,7 @@ class ExampleMaker:
         if rng.random() < 0.3:
             server, mapping = renamed_tools(server, rng)
         return [
-            self._choice(self.renderer.select(Request(case.query), server), mapping.get(case.tool, case.tool))
+            choice(self.renderer.select(Request(case.query), server), mapping.get(case.tool, case.tool))
             for case in picked
         ]
 
@@ -214,7 +216,7 @@ class ExampleMaker:
         self, rng: random.Random, targets: Sequence[str], *, rename: float = 0.35, tool: str | None = None
     ) -> Group:
         """Requests to one tool, with its parameters renamed and reordered at times."""
-        name = rng.choice(targets)
+        name = self._drawn(rng, targets)
         entries = [e for e in self.corpus.entries[name] if tool in (None, e.tool)]
         # Which value belongs to which parameter is the hard part, so tools with several are drawn more often.
         least = 0 if tool is None else 1
@@ -231,6 +233,10 @@ class ExampleMaker:
             joined = [self.cases.with_history(name, case, rng) for case in cases[:2] if not case.missing]
             cases[:2] = [case for case in joined if case.tool == entry.tool] or cases[:2]
         return self._arguments(cases, rng, rename)
+
+    def arguments_of(self, case: Case) -> Group:
+        """One case as it is."""
+        return list(self.write(case, next(tool for tool in case.server.tools if tool.name == case.tool)))
 
     def arguments_drill(self, rng: random.Random) -> Group:
         """Drills over one catalogue tool."""
@@ -269,6 +275,10 @@ class ExampleMaker:
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
+    def _drawn(self, rng: random.Random, servers: Sequence[str]) -> str:
+        """One of `servers`: those with more tools that have requests are drawn more often, up to a limit."""
+        return rng.choices(servers, [min(len(self.corpus.entries[name]), DRAWN_TOOLS) for name in servers])[0]
+
     def _parameters(self, server: str, entry: Entry) -> int:
         tool = next(tool for tool in self.corpus.servers[server].tools if tool.name == entry.tool)
         return len(set(tool.input_schema.get("properties") or {}) - set(entry.ambient))
@@ -296,9 +306,11 @@ class ExampleMaker:
         query = rng.choice(OPENERS) + " ".join(words)[:1].lower() + " ".join(words)[1:]
         return noisy(query, [], rng), tool.name
 
-    def _choice(self, prompt: ChoicePrompt, answer: str) -> Example:
-        right = prompt.option_tokens[prompt.options.index(answer)]
-        return Example(prompt.tokens, prompt.stable, right, prompt.option_tokens)
+
+def choice(prompt: ChoicePrompt, answer: str) -> Example:
+    """A choice whose right answer is the option `answer`."""
+    right = prompt.option_tokens[prompt.options.index(answer)]
+    return Example(prompt.tokens, prompt.stable, right, prompt.option_tokens)
 
 
 def _renamed_history(case: Case, mapping: dict[str, str]) -> tuple[HistoryItem, ...]:

@@ -118,6 +118,7 @@ def load_corpus(data: Path, *, texts: bool = True) -> Corpus:
     """Read everything: third-party files from `data`, the tuned servers from this package."""
     corpus = tuned_corpus()
     _load_authored(corpus, data)
+    load_invented(corpus)
     _load_public(corpus, data)
     if texts:
         for name in TEXT_FILES:
@@ -150,6 +151,24 @@ def tuned_corpus() -> Corpus:
     return corpus
 
 
+def calibration_cases(corpus: Corpus) -> tuple[Case, ...]:
+    """Everyday requests to the tuned servers that nothing is trained on: what confidence is fitted on.
+
+    Requests that no server serves have a server without a name and the tool `none`.
+    """
+    nobody = ServerSpec("", "", (), "")
+    return tuple(
+        Case(
+            row["query"],
+            corpus.servers[row["server"]] if row["server"] else nobody,
+            row.get("tool") or NONE,
+            row.get("arguments") or {},
+            tuple(row.get("missing") or ()),
+        )
+        for row in written("calibration")
+    )
+
+
 def _load_authored(corpus: Corpus, data: Path) -> None:
     excluded = held_out()
     lists: dict[str, ServerSpec] = {}
@@ -161,9 +180,18 @@ def _load_authored(corpus: Corpus, data: Path) -> None:
         if spec.name not in lists or len(lists[spec.name].tools) < len(spec.tools):
             lists[spec.name] = spec
     grouped: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_rows(data / "authored.jsonl.gz"):
-        if row["server"] not in excluded and not _is_tuned(row["server"]):
-            grouped[row["server"]].append(row)
+    tools = {(spec.name, tool.name): tool for spec in corpus.catalogue for tool in spec.tools}
+    for row in (*read_rows(data / "authored.jsonl.gz"), *written("catalogue")):
+        if row["server"] in excluded or _is_tuned(row["server"]):
+            continue
+        if isinstance(row["tool"], str):
+            # Our own rows name a tool of the catalogue; the others bring theirs along.
+            listed_tool = tools.get((row["server"], row["tool"]))
+            if listed_tool is None:
+                continue
+            known_tool = {"name": row["tool"], "description": listed_tool.description}
+            row["tool"] = {**known_tool, "parameters": listed_tool.input_schema}
+        grouped[row["server"]].append(row)
     for name, rows in grouped.items():
         own = [row["tool"] for row in rows]
         known = {tool["name"] for tool in own}
@@ -183,6 +211,25 @@ def _load_authored(corpus: Corpus, data: Path) -> None:
         spec = by_name.get(row["server"])
         if spec and row["server"] not in corpus.dev:
             corpus.prompts.append((row["query"], spec))
+
+
+def load_invented(corpus: Corpus) -> None:
+    """Servers that exist nowhere else, made up whole for this project."""
+    for row in written("invented"):
+        name = row["server"]
+        spec = make_server(name, row["descriptions"][0], row["tools"])
+        if spec is None:
+            continue
+        corpus.servers[name], corpus.descriptions[name] = spec, row["descriptions"]
+        corpus.entries[name] = [parse_entry(name, tool["name"], tool) for tool in row["tools"]]
+        if bucket(name, DEV_SHARE) == 0:
+            corpus.dev += (name,)
+
+
+def written(name: str) -> Iterator[dict[str, Any]]:
+    """Rows of requests written for this project (`written/*.jsonl`)."""
+    text = resources.files("mcp_dualtune.training").joinpath(f"written/{name}.jsonl").read_text("utf-8")
+    return (json.loads(line) for line in text.splitlines())
 
 
 def _load_public(corpus: Corpus, data: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 from mcp_dualtune.catalog.catalog import load_catalog_file
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.evaluation.cases import BUILT_IN, Case, built_in, check_against, load_suite
-from mcp_dualtune.training.records import RequestTemplate, parse_entry, said
+from mcp_dualtune.training.records import Entry, RequestTemplate, parse_entry, said
+from mcp_dualtune.training.sources import written
 
 PHRASES = Path(str(resources.files("mcp_dualtune.training"))) / "phrases"
 DATA = os.environ.get("DUALTUNE_DATA")
@@ -100,7 +101,7 @@ def words(text: str) -> list[str]:
 
 
 def templates() -> Iterator[tuple[str, RequestTemplate]]:
-    """Every request template of the phrases, chains and requests with a missing value included."""
+    """Every request that was written for training or calibration, chains and missing values included."""
     for path in sorted(PHRASES.glob("*.jsonl")):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             row = json.loads(line)
@@ -112,8 +113,20 @@ def templates() -> Iterator[tuple[str, RequestTemplate]]:
                 yield place, RequestTemplate(row["text"], {}, row.get("values") or {})
                 continue
             entry = parse_entry(path.stem, row["tool"], row)
-            for template in (*entry.requests, *(template for template, _ in entry.missing)):
-                yield place, template
+            yield from ((place, template) for template in templates_of(entry))
+    for row in written("calibration"):
+        yield "calibration", RequestTemplate(row["query"], {}, {})
+    for row in written("catalogue"):
+        yield from (
+            (row["server"], template) for template in templates_of(parse_entry(row["server"], row["tool"], row))
+        )
+    for row in written("invented"):
+        for tool in row["tools"]:
+            yield from ((row["server"], t) for t in templates_of(parse_entry(row["server"], tool["name"], tool)))
+
+
+def templates_of(entry: Entry) -> tuple[RequestTemplate, ...]:
+    return (*entry.requests, *(template for template, _ in entry.missing))
 
 
 def expansions(template: RequestTemplate) -> re.Pattern[str]:
