@@ -18,7 +18,8 @@ from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Readi
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec, canonical
 
 REUSED, UNLIKELY = 0.97, 0.05
-"""Words that another slot has read are read again when that is this likely, or any other reading this unlikely."""
+"""Words inside what another slot has read are read again when that is this likely, or any other reading this unlikely;
+exactly the same words never are."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ def _share(path: tuple[str, ...], values: tuple[JSON, ...], item: int, count: in
 def found_values(page: Page, pointers: Pointers) -> list[Found]:
     """The likeliest reading of every slot, where two slots seldom read the same words: the surest reads first."""
     taken: set[int] = set()
+    read: set[Span] = set()
     found: dict[int, Found] = {}
     singles = {slot: _candidates(page, pointers, slot) for slot in range(len(page.slots)) if not page.slots[slot].many}
     lists = [slot for slot in range(len(page.slots)) if page.slots[slot].many]
@@ -151,20 +153,19 @@ def found_values(page: Page, pointers: Pointers) -> list[Found]:
             found[slot] = Found(state, states[state])
             continue
         chosen = (
-            _one(singles[slot], taken, sure(slot)) if slot in singles else list(_several(page, pointers, slot, taken))
+            _one(singles[slot], taken, read, sure(slot)) if slot in singles else list(_several(page, pointers, slot, taken))
         )
         if slot in singles and singles[slot] and not chosen:
-            # All words it could be belong to surer slots.
-            if not page.slots[slot].required:
-                found[slot] = Found(ABSENT, 1.0 - sure(slot))
-                continue
-            chosen = singles[slot][:1]
+            # All words it could be belong to surer slots: nothing is said of it, and where it is required, one asks.
+            found[slot] = Found(ABSENT, 1.0 - sure(slot))
+            continue
         if not chosen:
             found[slot] = Found(ELSEWHERE, 1.0 - states[ABSENT])
             continue
         probability = states[GIVEN] * math.prod(one.probability for one in chosen)
         found[slot] = Found(GIVEN, probability, tuple(one.value for one in chosen))
         taken.update(*(one.tokens for one in chosen))
+        read.update(one.span for one in chosen)
     return [found[slot] for slot in range(len(page.slots))]
 
 
@@ -184,10 +185,10 @@ def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
     return sorted(scaled, key=lambda one: -one.probability)
 
 
-def _one(candidates: Sequence[Candidate], taken: set[int], sure: float) -> list[Candidate]:
+def _one(candidates: Sequence[Candidate], taken: set[int], read: set[Span], sure: float) -> list[Candidate]:
     """The best candidate, or the best that is left; none where that is too unlikely."""
     free = [one for one in candidates if not taken & one.tokens]
-    if sure >= REUSED or free[:1] == candidates[:1]:
+    if free[:1] == candidates[:1] or (sure >= REUSED and candidates[0].span not in read):
         return list(candidates[:1])
     return [one for one in free if one.probability > UNLIKELY][:1]
 
