@@ -36,7 +36,8 @@ def test_every_value_of_an_invented_servers_request_fits_its_schema(server: str)
     assert problems == []
 
 
-def test_no_server_is_tuned_or_held_out() -> None:
+def test_no_server_is_tuned_or_held_out_or_there_twice() -> None:
+    assert len(INVENTED) == len(list(written("invented")))
     names = {row["server"] for row in (*written("invented"), *written("catalogue"))}
     assert names.isdisjoint({*TUNED, *held_out()})
 
