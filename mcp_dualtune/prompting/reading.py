@@ -28,8 +28,8 @@ Span = tuple[int, int]
 
 ABSENT, GIVEN, ELSEWHERE = range(3)
 """States of a slot: no value, a value on the page, a value in other words (or of a kind that cannot be read)."""
-TOOL_TOKENS, SLOT_TOKENS, OPTION_TOKENS = 24, 24, 8
-SLOTS_TOKENS = 224
+TOOL_TOKENS, SLOT_TOKENS, OPTION_TOKENS = 32, 48, 8
+SLOTS_TOKENS = 256
 """Slots are shown on one page up to this length; a tool with more gets several pages."""
 FACT_TOKENS, CALL_TOKENS, HISTORY_ITEMS = 24, 24, 2
 PAGE_TOKENS = 512

@@ -250,7 +250,7 @@ class ExampleMaker:
         return self._arguments(picked, rng, 0.3)
 
     def _arguments(self, cases: list[Case], rng: random.Random, rename: float) -> Group:
-        seed, renaming, reorder = rng.random(), rng.random() < rename, rng.random() < 0.3
+        seed, renaming, reorder = rng.random(), rng.random() < rename, rng.random() < 0.1
         terse = rng.random() < 0.2
         group: Group = []
         for case in cases:

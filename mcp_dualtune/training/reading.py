@@ -14,8 +14,8 @@ import torch
 from torch.nn import functional
 
 from mcp_dualtune.engine.reading import FAR, Scores, point
+from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.facts import spoken_facts
-from mcp_dualtune.pipeline.reading import Found, found_values
 from mcp_dualtune.prompting.reading import (
     ABSENT,
     ELSEWHERE,
@@ -32,7 +32,7 @@ from mcp_dualtune.types import JSON, Request, ToolSpec
 
 BATCH_TOKENS, STEP, ROWS = 2048, 16, 2
 """Tokens of a forward pass, and what its length and its number of pages are multiples of."""
-LEARNT_TOKENS = 288
+LEARNT_TOKENS = 320
 """Longest page that is learnt from: earlier results are cut to fit."""
 COUNT_WEIGHT = 4.0
 """Weight of saying where each of several values begins, against saying where a value may begin."""

@@ -16,7 +16,7 @@ from mcp_dualtune.engine.base import PointRequest
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.load import load_encoder
 from mcp_dualtune.engine.reading import attach_head, point
-from mcp_dualtune.pipeline.reading import found_values
+from mcp_dualtune.pipeline.assignment import found_values
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, ReadingTemplate
 from mcp_dualtune.training.encoder_adapters import HEAD, MODULES, groups
 from mcp_dualtune.training.loop import Plan, Trainer
