@@ -34,6 +34,7 @@ COMMANDS = {
     "secrets": "keep secrets in the system's keyring",
     "pins": "see and approve what your servers offer, when it has changed",
     "evaluate": "measure the choices on a suite of cases",
+    "report": "measure how well your own servers are served, as a page",
     "adapters": "list, show, pack, install, remove and verify adapters",
     "train": "train adapters for your servers",
     "doctor": "check the installation, the config and every server",
