@@ -29,13 +29,13 @@ class Way:
     """`in_use`, `shipped`, `base`, `words`, `one_prompt`."""
     name: str
     about: str
-    fills: bool = True
-    """Whether it fills in arguments; otherwise it can make no full call."""
     cases: tuple[Case, ...] = ()
     """Those that it decided: the first ones of all."""
     predictions: tuple[Prediction, ...] = ()
     note: str = ""
     """Why there are no cases, or fewer than wanted."""
+    fills: bool = True
+    """Whether it fills in arguments; otherwise it can make no full call."""
 
     @property
     def score(self) -> Score | None:
