@@ -33,6 +33,7 @@ COMMANDS = {
     "auth": "log in at remote servers, or out",
     "secrets": "keep secrets in the system's keyring",
     "pins": "see and approve what your servers offer, when it has changed",
+    "correct": "say what would have been right for a past request",
     "evaluate": "measure the choices on a suite of cases",
     "report": "measure how well your own servers are served, as a page",
     "adapters": "list, show, pack, install, remove and verify adapters",
