@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mcp_dualtune.training.measuring import Asked, Measure
 
 COUNT, COMPARED, MINUTES = 200, 60, 5.0
+LEAST = 20
+"""Requests that what is in use decides in any case: fewer would say nothing."""
 SHARES = {"in_use": 0.6, "shipped": 0.7, "one_prompt": 0.8, "base": 0.95}
 """By way, the share of the whole time after which it has to stop."""
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     about = f"requests that the slower ways to compare with decide (default: {COMPARED}; 0 leaves them out)"
     parser.add_argument("--compare", type=_count, default=COMPARED, metavar="N", help=about)
-    about = f"time for everything; what is not decided by then is left out, and the page says so (default: {MINUTES:g})"
+    about = f"time for everything; what is undecided by then is left out, and the page says so (default: {MINUTES:g})"
     parser.add_argument("--minutes", type=_minutes, default=MINUTES, metavar="M", help=about)
 
 
@@ -193,7 +195,8 @@ def _decided(
 
         def decide(way: Way, some: Sequence[Case], run: Callable[[Sequence[Case]], Iterable[Prediction]]) -> Way:
             until = began + args.minutes * 60 * SHARES.get(way.key, 1.0)
-            return tried(way, some, run, until, bar(way.name, len(some)))
+            least = LEAST if way is in_use else 1
+            return tried(way, some, run, until, bar(way.name, len(some)), least)
 
         def staged(pipeline: Any) -> Callable[[Sequence[Case]], Iterator[Prediction]]:
             return lambda some: run_cases(Decider(pipeline), some, catalog, config)

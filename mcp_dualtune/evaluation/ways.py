@@ -54,16 +54,17 @@ def tried(
     run: Callable[[Sequence[Case]], Iterable[Prediction]],
     until: float,
     seen: Callable[[], None] = lambda: None,
+    least: int = 1,
 ) -> Way:
     """Let `way` decide `cases` by `run`, one after the other, as long as the time is before `until` (monotonic).
 
-    At least one case is decided.
+    The first `least` are decided in any case: fewer would say nothing.
     """
     found: list[Prediction] = []
     for prediction in run(cases):
         found.append(prediction)
         seen()
-        if monotonic() > until and len(found) < len(cases):
+        if monotonic() > until and least <= len(found) < len(cases):
             note = f"Only {len(found)} of {len(cases)} requests: the time was up."
             return replace(way, cases=tuple(cases[: len(found)]), predictions=tuple(found), note=note)
     return replace(way, cases=tuple(cases), predictions=tuple(found))

@@ -57,6 +57,8 @@ def test_when_the_time_is_up_the_rest_is_left_out_and_said() -> None:
     way = tried(WAY, CASES, run, monotonic() - 1)
     assert len(way.cases) == len(way.predictions) == len(decided) == 1
     assert "1 of 3" in way.note
+    assert len(tried(WAY, CASES, run, monotonic() - 1, least=2).cases) == 2
+    assert len(tried(WAY, CASES, run, monotonic() - 1, least=9).cases) == 3
 
 
 def test_a_way_without_cases_has_no_score() -> None:
