@@ -11,12 +11,13 @@ import pytest
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.evaluation.cases import Answer, Case
 from mcp_dualtune.evaluation.harness import Prediction
 from mcp_dualtune.evaluation.ways import Way, as_shipped, by_words, tried, without_adapters
 from mcp_dualtune.models import load_pipeline
 from tests.naming_engine import tool
-from tests.tiny_models import tiny_adapter, tiny_llama
+from tests.tiny_models import small_adapter, tiny_llama
 
 TEXT = {"type": "string"}
 CATALOG = Catalog(
@@ -71,7 +72,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_adapters_are_taken_off_without_loading_the_models_again(model: Path, tmp_path: Path) -> None:
-    tiny_adapter(model, tmp_path / "mine" / "route", name="route")
+    small_adapter(tmp_path / "mine" / "route", model_digest(model), "route")
     settings = Settings(model=ModelSettings(path=model, user_adapters=tmp_path / "mine", precision="float32"))
     pipeline = load_pipeline(settings)
     assert [one.ref.name for one in pipeline.filling.adapters.adapters] == ["route"]
