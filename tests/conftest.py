@@ -17,4 +17,5 @@ def no_user_config(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Tem
     monkeypatch.delenv("DUALTUNE_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "no-config"))
     monkeypatch.setenv("DUALTUNE_STATE", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("DUALTUNE_EXAMPLES", str(tmp_path_factory.mktemp("data") / "examples.jsonl"))
     monkeypatch.setenv("DUALTUNE_ADAPTERS", str(tmp_path_factory.getbasetemp() / "no-adapters"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from benchmarks import report
 from benchmarks.latency import Timings, benchmark, naive_prompt, pairs, summary, tell
 from mcp_dualtune.catalog.catalog import load_catalog_file
 from mcp_dualtune.evaluation.cases import built_in, load_suite
@@ -15,6 +17,14 @@ from tests.tiny_models import tiny_llama
 FILES = built_in("seven")
 assert FILES is not None
 SUITE, CATALOG = FILES
+
+
+def test_the_report_is_timed_on_five_servers_of_the_package(tmp_path: Path) -> None:
+    file = tmp_path / "catalog.json"
+    file.write_text(json.dumps(report.catalog()), encoding="utf-8")
+    found = load_catalog_file(file)
+    assert [server.name for server in found.servers] == list(report.SERVERS)
+    assert len(found.tools) > 40
 
 
 def test_requests_are_compared_in_pairs_for_the_same_tool() -> None:

@@ -163,7 +163,7 @@ def loaded_by(code: str) -> set[str]:
 
 COMMANDS = [
     "serve", "do", "plan", "tools", "servers", "auth", "secrets", "pins", "install", "import",
-    "evaluate", "adapters", "train", "doctor",
+    "correct", "evaluate", "report", "adapters", "train", "doctor",
 ]  # fmt: skip
 
 

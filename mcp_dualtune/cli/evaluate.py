@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapters", type=Path, metavar="DIR", action="append", help="adapter folder to search first (repeatable)"
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N cases")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N cases")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -156,7 +156,8 @@ def _show(screen: Screen, score: Score, setting: Setting) -> None:
         screen.line(line)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number above 0, as an option's type."""
     number = int(text) if text.isascii() and text.isdigit() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")

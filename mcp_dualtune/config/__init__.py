@@ -31,11 +31,14 @@ from mcp_dualtune.config.tree import (
     Settings,
     ThresholdSettings,
     TraceSettings,
+    TrainingSettings,
+    WriterSettings,
 )
 from mcp_dualtune.errors import ConfigError
 
 __all__ = [
     "ADAPTERS_VARIABLE",
+    "EXAMPLES_VARIABLE",
     "MASK",
     "PATH_VARIABLE",
     "STATE_VARIABLE",
@@ -53,10 +56,13 @@ __all__ = [
     "Settings",
     "ThresholdSettings",
     "TraceSettings",
+    "TrainingSettings",
+    "WriterSettings",
     "adapters_path",
     "child_environment",
     "default_path",
     "default_state",
+    "examples_path",
     "load_config",
     "mask",
     "mask_error",
@@ -70,6 +76,7 @@ __all__ = [
 PATH_VARIABLE = "DUALTUNE_CONFIG"
 STATE_VARIABLE = "DUALTUNE_STATE"
 ADAPTERS_VARIABLE = "DUALTUNE_ADAPTERS"
+EXAMPLES_VARIABLE = "DUALTUNE_EXAMPLES"
 
 
 def default_path() -> Path:
@@ -99,6 +106,14 @@ def adapters_path(environ: Mapping[str, str] | None = None) -> Path:
     return platformdirs.user_data_path("mcp-dualtune", appauthor=False) / "adapters"
 
 
+def examples_path(environ: Mapping[str, str] | None = None) -> Path:
+    """File of the user's corrections: the one named by DUALTUNE_EXAMPLES, else one in the user's data directory."""
+    named = (os.environ if environ is None else environ).get(EXAMPLES_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    return platformdirs.user_data_path("mcp-dualtune", appauthor=False) / "examples.jsonl"
+
+
 def load_config(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Config:
     """Read `path`, else the file named by DUALTUNE_CONFIG, else the default file; a missing default file is empty.
 
@@ -125,5 +140,7 @@ def _with_folders(config: Config, environ: Mapping[str, str]) -> Config:
     """The folders of the user's own that no config file needs to name."""
     state = config.settings.state or default_state(environ)
     model = replace(config.settings.model, user_adapters=adapters_path(environ))
+    training = replace(config.settings.training, examples=examples_path(environ))
     servers = tuple(replace(server, state=state) for server in config.servers)
-    return replace(config, servers=servers, settings=replace(config.settings, state=state, model=model))
+    settings = replace(config.settings, state=state, model=model, training=training)
+    return replace(config, servers=servers, settings=settings)

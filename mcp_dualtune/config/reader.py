@@ -28,6 +28,7 @@ from mcp_dualtune.config.tree import (
     ServerConfig,
     ServerOptions,
     Settings,
+    WriterSettings,
 )
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.types import NONE
@@ -255,7 +256,10 @@ class _Reader:
                 if not made[secret]:
                     problem = f"the environment variable {made[f'{secret}_env']} is not set"
                     raise self.wrong(f"{where}.{secret}_env", problem, f"Put the {secret} into it, or remove the key.")
-        if cls is RemoteSettings and not re.fullmatch(r"https?://[^/\s@]+(/[^\s?#]*)?", made["url"]):
+        if cls is WriterSettings and made.get("key_env") is not None:
+            # Only training asks the writer: for everything else the variable may be missing.
+            made["key"] = self.environ.get(made["key_env"]) or None
+        if cls in (RemoteSettings, WriterSettings) and not re.fullmatch(r"https?://[^/\s@]+(/[^\s?#]*)?", made["url"]):
             raise self.wrong(
                 f"{where}.url", f"{made['url']!r} is not the address of a model server", "Write http://host:port/v1."
             )

@@ -189,6 +189,37 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class WriterSettings:
+    """A chat model that writes requests to train on: `dualtune.training.writer`; only training asks it."""
+
+    url: str
+    """OpenAI-compatible base address, with `/v1` at the end: Ollama, llama.cpp, vLLM, or any other."""
+    model: str
+    key_env: str | None = None
+    """Name of the environment variable that holds the API key."""
+    key: str | None = field(default=None, repr=False, metadata={"own": False})
+    """The key itself, read when the config is loaded; None where the variable is not set, which only training minds."""
+    requests: int = field(default=12, metadata={"from": 1, "to": 200})
+    """To be written for each tool."""
+    seconds: float = field(default=120.0, metadata=_POSITIVE)
+    """For one answer as a whole."""
+    minutes: float = field(default=15.0, metadata=_POSITIVE)
+    """For all answers together."""
+    retries: int = field(default=2, metadata={"from": 0, "to": 10})
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Where requests to train on come from, besides those made up from the tools' schemas."""
+
+    examples: Path | None = field(default=None, metadata={"own": False})
+    """File of the user's corrections; set when the config is loaded, never written in the file. It need not exist."""
+    trace: bool = False
+    """Learn from the trace file: requests whose calls worked."""
+    writer: WriterSettings | None = None
+
+
+@dataclass(frozen=True)
 class HttpSettings:
     """How the HTTP front doors listen."""
 
@@ -213,6 +244,7 @@ class Settings:
     """Ambient facts for every request."""
     trace: TraceSettings = TraceSettings()
     audit: AuditSettings = AuditSettings()
+    training: TrainingSettings = TrainingSettings()
     http: HttpSettings = HttpSettings()
     pins: Literal["enforce", "warn", "off"] = "enforce"
     """What happens to a tool that is not as it was at the server's first use: left out, told only, or not looked at."""

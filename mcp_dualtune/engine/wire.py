@@ -43,11 +43,15 @@ class Wire:
         seconds: float = 60.0,
         retries: int = 2,
         pause: Callable[..., Any] = sleep,
+        setting: str = "dualtune.model.remote",
     ) -> None:
-        """`url` ends with `/v1`, as clients of such servers write it; `seconds` bounds each answer as a whole."""
+        """`url` ends with `/v1`, as clients of such servers write it; `seconds` bounds each answer as a whole.
+
+        `setting` is where the config names the server, for hints.
+        """
         self.url = url.rstrip("/")
         self._root = self.url.removesuffix("/v1")
-        self._seconds, self._retries, self._pause = seconds, retries, pause
+        self._seconds, self._retries, self._pause, self._setting = seconds, retries, pause, setting
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         limits = httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds))
         # A redirect would carry requests to a place that the user has not named.
@@ -86,7 +90,7 @@ class Wire:
                 status, content = self._send(method, address, body, cancel, ends)
             except httpx2.ConnectError as error:
                 if last:
-                    hint = "Start it, or correct dualtune.model.remote.url."
+                    hint = f"Start it, or correct {self._setting}.url."
                     problem = f"The model server at {self.url} cannot be reached: {error}."
                     raise EngineError(problem, hint=hint, retryable=True) from error
             # A slow server is not asked again: that would only add to its work.
@@ -134,9 +138,7 @@ class Wire:
 
     def _answer(self, status: int, content: bytes, path: str, text: bool) -> Any:
         if status in (401, 403):
-            hint = (
-                "Put its key into an environment variable, and the variable's name into dualtune.model.remote.key_env."
-            )
+            hint = f"Put its key into an environment variable, and the variable's name into {self._setting}.key_env."
             raise EngineError(f"The model server at {self.url} refuses us (status {status}).", hint=hint)
         if status >= 500:
             problem = f"The model server at {self.url} failed (status {status}): {_said(content)}"
@@ -151,12 +153,12 @@ class Wire:
 
     def strange(self, what: str) -> EngineError:
         """The error for an answer that makes no sense."""
-        hint = "Check that dualtune.model.remote.url is the address of a model server, and ends with /v1."
+        hint = f"Check that {self._setting}.url is the address of a model server, and ends with /v1."
         return EngineError(f"The model server at {self.url} answered {what}.", hint=hint)
 
     def _slow(self) -> EngineError:
         problem = f"The model server at {self.url} gave no whole answer within {self._seconds:g} seconds."
-        return EngineError(problem, hint="Raise dualtune.model.remote.seconds, or use a faster server.", retryable=True)
+        return EngineError(problem, hint=f"Raise {self._setting}.seconds, or use a faster server.", retryable=True)
 
     def _wait(self, attempt: int, ends: float, cancel: Event | None) -> None:
         _check(cancel)

@@ -37,7 +37,7 @@ class Answer:
     server: str | None = None
     tool: str | None = None
     arguments: Mapping[str, JSON] | None = None
-    """Only of a call."""
+    """Only of a call; None where only the tool is known, so that any are right (a suite always knows them)."""
     missing: frozenset[str] = frozenset()
     """Only of `ask`."""
 

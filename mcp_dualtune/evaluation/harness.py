@@ -38,6 +38,8 @@ class Prediction:
     confidence: float | None = None
     ms: float = 0.0
     error: str | None = None
+    speakers: tuple[str, ...] = ()
+    """The adapter of each stage that a model was needed for, `base` for none; not in the line."""
 
     def to_json(self) -> dict[str, JSON]:
         """The line for other programs; `error` is only there when there is one."""
@@ -176,6 +178,7 @@ def _prediction(name: str, decision: Decision) -> Prediction:
         decision.missing,
         decision.confidence,
         decision.ms,
+        speakers=tuple(stage.adapter for stage in decision.stages if stage.adapter != "-"),
     )
 
 

@@ -59,18 +59,18 @@ def to_json(score: Score, setting: Setting) -> dict[str, JSON]:
         "model_digest": setting.model_digest,
         "adapters": list(setting.adapters),
         "config": None if setting.config is None else str(setting.config),
-        "accuracy": _rates_json(score.rates),
-        "by_kind": {name: _rates_json(rates) for name, rates in score.by_kind.items()},
-        "by_server": {name: _rates_json(rates) for name, rates in score.by_server.items()},
-        "ask": {"precision": _rate_json(score.ask_precision), "recall": _rate_json(score.ask_recall)},
+        "accuracy": rates_json(score.rates),
+        "by_kind": {name: rates_json(rates) for name, rates in score.by_kind.items()},
+        "by_server": {name: rates_json(rates) for name, rates in score.by_server.items()},
+        "ask": {"precision": rate_json(score.ask_precision), "recall": rate_json(score.ask_recall)},
         "none": {
-            "precision": _rate_json(score.none_precision),
-            "recall": _rate_json(score.none_recall),
-            "false_rate": _rate_json(score.false_none),
+            "precision": rate_json(score.none_precision),
+            "recall": rate_json(score.none_recall),
+            "false_rate": rate_json(score.false_none),
         },
         "outcomes": {expected: dict(found) for expected, found in score.outcomes.items()},
         "calibration_error": _rounded(score.calibration_error),
-        "reliability": [{"confidence": _rounded(one.confidence), "right": _rate_json(one.right)} for one in score.bins],
+        "reliability": [{"confidence": _rounded(one.confidence), "right": rate_json(one.right)} for one in score.bins],
         "latency_ms": {"p50": round(score.p50_ms, 2), "p95": round(score.p95_ms, 2)},
         "load_seconds": round(setting.load_seconds, 3),
         "peak_memory_mb": None if setting.peak_megabytes is None else round(setting.peak_megabytes, 1),
@@ -142,16 +142,18 @@ def lines(score: Score, setting: Setting) -> list[str]:
     return found
 
 
-def _rates_json(rates: Rates) -> dict[str, JSON]:
+def rates_json(rates: Rates) -> dict[str, JSON]:
+    """The four accuracies of a group."""
     return {
-        "server": _rate_json(rates.server),
-        "tool": _rate_json(rates.tool),
-        "full_call": _rate_json(rates.full_call),
-        "decision": _rate_json(rates.decision),
+        "server": rate_json(rates.server),
+        "tool": rate_json(rates.tool),
+        "full_call": rate_json(rates.full_call),
+        "decision": rate_json(rates.decision),
     }
 
 
-def _rate_json(rate: Rate) -> dict[str, JSON]:
+def rate_json(rate: Rate) -> dict[str, JSON]:
+    """One share with its interval."""
     interval = rate.interval
     bounds = None if interval is None else [round(bound, 4) for bound in interval]
     return {"value": _rounded(rate.value), "interval": bounds, "right": rate.right, "total": rate.total}

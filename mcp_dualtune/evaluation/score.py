@@ -74,6 +74,17 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class Stages:
+    """How good each stage is where the one before it was right, so that no stage pays for another's mistakes."""
+
+    route: Rate
+    select: Rate
+    """Of the cases with the right server: those with the right tool."""
+    arguments: Rate
+    """Of the calls with the right tool: those that are right altogether."""
+
+
+@dataclass(frozen=True)
 class Score:
     """Everything a run came to."""
 
@@ -81,6 +92,9 @@ class Score:
     by_kind: Mapping[str, Rates]
     by_server: Mapping[str, Rates]
     """By the expected answer's server; cases without one are not in it."""
+    by_tool: Mapping[str, Rates]
+    """By the expected answer's `server/tool`; cases without one are not in it."""
+    stages: Stages
     ask_precision: Rate
     """Of the questions asked: those where a question was right, about exactly these values."""
     ask_recall: Rate
@@ -117,6 +131,7 @@ def score(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Score:
         raise ValueError("There must be one prediction for each case, in the same order.")
     pairs = list(zip(cases, predictions, strict=True))
     kinds, servers = _groups(pairs, lambda case: case.kind), _groups(pairs, lambda case: case.expected.server)
+    tools = _groups(pairs, lambda case: f"{case.expected.server}/{case.expected.tool}" if _has_tool(case) else None)
     asked = [pair for pair in pairs if pair[1].outcome == "ask"]
     missing = [pair for pair in pairs if pair[0].expected.outcome == "ask"]
     nothing = [pair for pair in pairs if pair[1].outcome == "none"]
@@ -130,6 +145,8 @@ def score(cases: Sequence[Case], predictions: Sequence[Prediction]) -> Score:
         rates=_rates(pairs),
         by_kind={name: _rates(group) for name, group in kinds.items()},
         by_server={name: _rates(group) for name, group in servers.items()},
+        by_tool={name: _rates(group) for name, group in tools.items()},
+        stages=_stages(pairs),
         ask_precision=_rate(asked, is_right),
         ask_recall=_rate(missing, is_right),
         none_precision=_rate(nothing, is_right),
@@ -207,10 +224,17 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def _rates(pairs: Sequence[tuple[Case, Prediction]]) -> Rates:
     choosing = [pair for pair in pairs if _has_tool(pair[0])]
-    calling = [pair for pair in pairs if pair[0].expected.outcome == "call"]
+    calling = [pair for pair in pairs if _has_arguments(pair[0])]
     return Rates(
         _rate(choosing, _right_server), _rate(choosing, _right_tool), _rate(calling, is_right), _rate(pairs, is_right)
     )
+
+
+def _stages(pairs: Sequence[tuple[Case, Prediction]]) -> Stages:
+    choosing = [pair for pair in pairs if _has_tool(pair[0])]
+    served = [pair for pair in choosing if _right_server(*pair)]
+    chosen = [pair for pair in served if _has_arguments(pair[0]) and _right_tool(*pair)]
+    return Stages(_rate(choosing, _right_server), _rate(served, _right_tool), _rate(chosen, is_right))
 
 
 def _right_server(case: Case, prediction: Prediction) -> bool:
@@ -242,6 +266,10 @@ def _has_tool(case: Case) -> bool:
     return case.expected.outcome in ("call", "ask")
 
 
+def _has_arguments(case: Case) -> bool:
+    return case.expected.outcome == "call" and case.expected.arguments is not None
+
+
 def _matches(answer: Answer, prediction: Prediction, rules: Mapping[str, str]) -> bool:
     if answer.outcome != prediction.outcome:
         return False
@@ -251,7 +279,7 @@ def _matches(answer: Answer, prediction: Prediction, rules: Mapping[str, str]) -
         return False
     if answer.outcome == "ask":
         return answer.missing == set(prediction.missing)
-    return same_arguments(answer.arguments or {}, prediction.arguments or {}, rules)
+    return answer.arguments is None or same_arguments(answer.arguments, prediction.arguments or {}, rules)
 
 
 def _equal(one: JSON, other: JSON) -> bool:

@@ -74,6 +74,8 @@ class Redactor:
 def declared_secrets(config: Config) -> list[str]:
     """What must never stand in a trace: headers, the HTTP token, variables named like secrets, what references gave."""
     secrets = [config.settings.http.token or "", *(remote.key or "" for remote in config.settings.model.remote)]
+    writer = config.settings.training.writer
+    secrets.append((writer and writer.key) or "")
     for server in config.servers:
         secrets += server.headers.values()
         secrets += server.secrets

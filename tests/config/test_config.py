@@ -13,8 +13,10 @@ from mcp_dualtune.config import (
     RemoteSettings,
     ServerConfig,
     Settings,
+    TrainingSettings,
     adapters_path,
     default_path,
+    examples_path,
     load_config,
     read_config,
 )
@@ -267,3 +269,45 @@ def test_a_wrong_model_server_is_told_with_its_place(tmp_path: Path, block: Any,
     with pytest.raises(ConfigError, match=reason) as caught:
         remote(tmp_path, block)
     assert "dualtune.model.remote" in str(caught.value) and "secret" not in str(caught.value).replace("user:secret", "")
+
+
+def training(tmp_path: Path, block: Any, environ: dict[str, str] | None = None) -> TrainingSettings:
+    text = json.dumps({"dualtune": {"training": block}})
+    return read_config(text, tmp_path / "config.json", environ or {}).settings.training
+
+
+def test_nothing_is_learnt_from_the_trace_and_no_writer_is_asked_unless_the_file_says_so(tmp_path: Path) -> None:
+    assert training(tmp_path, {}) == TrainingSettings()
+    assert (TrainingSettings().trace, TrainingSettings().writer) == (False, None)
+
+
+def test_a_writer_without_its_key_disturbs_nothing_until_it_is_asked(tmp_path: Path) -> None:
+    block = {"trace": True, "writer": {"url": "http://127.0.0.1:11434/v1", "model": "qwen3:8b", "key_env": "KEY"}}
+    writer = training(tmp_path, block).writer
+    assert writer is not None and writer.key is None and writer.requests == 12
+    named = training(tmp_path, block, {"KEY": "s3cret"}).writer
+    assert named is not None and named.key == "s3cret" and "s3cret" not in repr(named)
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [
+        ({"writer": {"url": "localhost:11434", "model": "m"}}, "not the address of a model server"),
+        ({"writer": {"url": "http://host/v1"}}, 'the key "model" is missing'),
+        ({"writer": {"url": "http://host/v1", "model": "m", "key": "s3cret"}}, "unknown key"),
+        ({"writer": {"url": "http://host/v1", "model": "m", "requests": 0}}, "out of range"),
+        ({"examples": "mine.jsonl"}, "unknown key"),
+        ({"trace": "yes"}, "expected true or false"),
+    ],
+)
+def test_a_wrong_source_is_told_with_its_place(tmp_path: Path, block: Any, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as caught:
+        training(tmp_path, block)
+    assert "dualtune.training" in str(caught.value) and "s3cret" not in str(caught.value)
+
+
+def test_corrections_lie_where_the_environment_says_else_in_the_data_directory(tmp_path: Path) -> None:
+    assert load_config(environ={}).settings.training.examples == examples_path({})
+    assert examples_path({}).parts[-2:] == ("mcp-dualtune", "examples.jsonl")
+    named = load_config(environ={"DUALTUNE_EXAMPLES": str(tmp_path / "mine.jsonl")})
+    assert named.settings.training.examples == tmp_path / "mine.jsonl"

@@ -122,7 +122,7 @@ def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weig
     for name in dict.fromkeys(e.tool for e in examples if e.tool != NONE and e.arguments is not None):
         entry = entries.get(name) or Entry(server.name, name, ())
         mine = [e for e in examples if e.tool == name and e.arguments is not None]
-        entries[name] = _extended(entry, tools[name], mine, weight)
+        entries[name] = _extended(entry, tools[name], mine, weight, server.fixed_arguments)
     choices = tuple(Case(e.request, server, e.tool) for e in examples if e.tool != NONE and e.arguments is None)
     refused = tuple(e.request for e in examples if e.tool == NONE)
     again = max(1, round(weight * MOST))
@@ -134,9 +134,14 @@ def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weig
     )
 
 
-def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weight: float) -> Entry:
-    """An entry with examples as they are, and once more with their values exchanged for others."""
-    needed = list(tool.input_schema.get("required") or ())
+def _extended(
+    entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weight: float, fixed: Mapping[str, JSON]
+) -> Entry:
+    """An entry with examples as they are, and once more with their values exchanged for others.
+
+    Nobody says what the config has `fixed`.
+    """
+    needed = [name for name in tool.input_schema.get("required") or () if name not in fixed]
     values = entry.requests[0].values if entry.requests else {}
     requests: list[RequestTemplate] = []
     missing = []

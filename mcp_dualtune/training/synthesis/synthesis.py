@@ -81,15 +81,31 @@ def synthesise(server: ServerSpec, seed: int, count: int) -> Synthesis:
     A server of many tools gets more: each tool has a handful of requests at least.
     """
     rng = random.Random(f"{seed} {server.name}")
-    asked = subjects(server, rng)
-    able = [one for one in asked if not one.unsayable]
-    skipped = {
-        one.tool.name: "no values can be made up for " + ", ".join(one.unsayable) for one in asked if one.unsayable
-    }
+    able, skipped = _askable(server, rng)
     sieve = Sieve(frozenset(server.fixed_arguments))
     training = _part(server, able, count, sieve, rng, Wordings())
     held_out = _part(server, able, max(count // HELD_OUT, 1), sieve, rng, Wordings(held_out=True))
     return Synthesis(server, training, held_out, dict(sieve.counts), skipped)
+
+
+def for_measuring(server: ServerSpec, seed: int, count: int) -> Synthesis:
+    """About `count` requests in held-out wordings and none for training, with values that no training set of this seed
+    has; the same for the same server and seed.
+    """
+    rng = random.Random(f"{seed} {server.name} for measuring")
+    able, skipped = _askable(server, rng)
+    sieve = Sieve(frozenset(server.fixed_arguments))
+    held_out = _part(server, able, max(count, 1), sieve, rng, Wordings(held_out=True))
+    return Synthesis(server, Part(()), held_out, dict(sieve.counts), skipped)
+
+
+def _askable(server: ServerSpec, rng: random.Random) -> tuple[list[Subject], dict[str, str]]:
+    """The tools that requests can be made for, and why the others cannot be asked for."""
+    asked = subjects(server, rng)
+    skipped = {
+        one.tool.name: "no values can be made up for " + ", ".join(one.unsayable) for one in asked if one.unsayable
+    }
+    return [one for one in asked if not one.unsayable], skipped
 
 
 def _part(
