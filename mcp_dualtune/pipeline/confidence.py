@@ -15,8 +15,11 @@ ALTERNATIVES = 4
 HALF = 0.5
 """Probability that `none` must exceed."""
 RUNNER_UP = 0.2
-"""Least route probability at which a second server is asked after the first offered no tool: below it, the route stage
-itself held the second server to be clearly wrong, and asking it would turn a right `none` into a wrong call."""
+"""Least probability of a further server that is asked for a tool, as a share of the likeliest one's; the product of
+server and tool decides. Below it the route stage held the server to be clearly wrong, and asking it would make a right
+`none` a wrong call."""
+ASKED = 3
+"""Servers that are asked at most."""
 
 
 def calibrate(log_probabilities: Sequence[float], adapter: AdapterRef | None) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """One decision: the three stages in order.
 
-Owns which stage runs next, the second server when the first has nothing, and the thresholds. Blocking code without
+Owns which stage runs next, how many servers are asked for a tool, and the thresholds. Blocking code without
 state between requests: it runs inside the engine's worker thread.
 """
 
@@ -17,7 +17,7 @@ from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.pipeline.arguments import Filled, fill
-from mcp_dualtune.pipeline.confidence import RUNNER_UP, product
+from mcp_dualtune.pipeline.confidence import ASKED, RUNNER_UP, product
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.route import route
 from mcp_dualtune.pipeline.select import select
@@ -107,6 +107,13 @@ class Pipeline:
         return shown
 
 
+def worth_asking(options: Sequence[tuple[str, float]]) -> list[str]:
+    """The likeliest server, and others that may have the better tool: likely beside it, and likelier than no server."""
+    servers = [(name, probability) for name, probability in options if name != NONE]
+    least = max(RUNNER_UP * servers[0][1], dict(options).get(NONE, 0.0))
+    return [servers[0][0], *(name for name, probability in servers[1:ASKED] if probability >= least)]
+
+
 class _Run:
     """The stages of one decision, growing its list of records."""
 
@@ -135,21 +142,20 @@ class _Run:
             return self._end("none", routed.record.probability)
         if routed.record.probability < self.thresholds.none:
             return self._end("none", 1.0 - routed.record.probability)
-        nothing = servers.get(NONE, 0.0)
-        for name in self._worth_asking(routed.options):
+        nothing, offers = servers.get(NONE, 0.0), []
+        for name in worth_asking(routed.options):
             chosen = select(self.choosing, self.request, self.shown[name])
+            if chosen.record.choice == NONE:
+                self.records.append(chosen.record)
+                nothing += servers[name] * chosen.record.probability
+            else:
+                offers.append((servers[name] * chosen.record.probability, name, chosen))
+        if offers:
+            _, name, chosen = max(offers, key=lambda offer: offer[0])
             self.records.append(chosen.record)
-            if chosen.record.choice != NONE:
-                return self._chosen(name, servers[name], chosen)
-            nothing += servers[name] * chosen.record.probability
+            return self._chosen(name, servers[name], chosen)
         # Nothing fits if the route stage says so, or any server asked does: the sum over those ways.
         return self._end("none", min(nothing, 1.0))
-
-    def _worth_asking(self, options: Sequence[tuple[str, float]]) -> list[str]:
-        """The first server, and the second where the route stage found it possible and likelier than no server."""
-        servers = [(name, probability) for name, probability in options if name != NONE]
-        least = max(RUNNER_UP, dict(options).get(NONE, 0.0))
-        return [servers[0][0], *(name for name, probability in servers[1:2] if probability >= least)]
 
     def _chosen(self, name: str, routed: float, chosen: Choice) -> Decision:
         """What the likeliest tool comes to; where that very call was made already, the next likely option counts."""

@@ -353,7 +353,7 @@ class Shelf:
 def test_each_stage_speaks_under_its_own_adapter_and_temperature(engine: NamingEngine, tokenizer: Any) -> None:
     shelf = Shelf(temperature=2.0)
     pipeline = Pipeline(Seat(engine, Renderer.for_tokenizer(tokenizer), shelf))  # type: ignore[arg-type]
-    engine.choices = [{"files": 0.8, "clock": 0.2}, {"read": 1.0}]
+    engine.choices = [{"files": 0.99, "clock": 0.01}, {"read": 1.0}]
     engine.answers = ['{"path": " a", "head":<|skip|>}']
     engine.token_probabilities = (0.25,)
     made = pipeline.decide(Request("read a"), CATALOG, Event())
@@ -364,5 +364,13 @@ def test_each_stage_speaks_under_its_own_adapter_and_temperature(engine: NamingE
     ]
     assert [record.adapter for record in made.stages] == ["route", "select/files", "arguments/files/read"]
     assert [request.name for request in engine.adapters] == ["route", "select/files", "arguments/files/read"]
-    assert made.stages[0].probability == pytest.approx(2 / 3, abs=0.01)
+    assert made.stages[0].probability == pytest.approx(0.909, abs=0.01)
     assert made.stages[2].probability == pytest.approx(0.5)
+
+
+def test_the_product_of_server_and_tool_decides_between_servers(engine: NamingEngine, decide: Decide) -> None:
+    engine.choices = [{"files": 0.55, "clock": 0.45}, {"read": 0.4, "none": 0.3}, {"now": 1.0}]
+    engine.answers = ['{"zone":<|ask|>}']
+    made = decide("what does the clock say", CATALOG)
+    assert (made.server, made.tool) == ("clock", "now")
+    assert [record.stage for record in made.stages] == ["route", "select", "arguments"]
