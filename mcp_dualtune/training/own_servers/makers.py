@@ -1,8 +1,8 @@
 """Trains the adapters of one server on the embedded models.
 
 `Chooser` goes on from the choosing adapter in use and keeps its rank: what comes out stands alone, and outlives a new
-version of that one. `ReadingMaker` and `WritingMaker` train small matrices on top of the generic adapter of their model,
-which is a third of a megabyte for a tool instead of five.
+version of that one. `ReadingMaker` and `WritingMaker` train small matrices on top of the generic adapter of their
+model, which is a third of a megabyte for a tool instead of five.
 """
 
 from __future__ import annotations
@@ -96,9 +96,7 @@ class Chooser(Maker):
     def __init__(self, base: Path, digest: str, material: Material, store: AdapterStore) -> None:
         super().__init__(base, digest, material)
         tokenizer = AutoTokenizer.from_pretrained(base)
-        self.examples = ExampleMaker(
-            Renderer.for_tokenizer(tokenizer), CaseMaker(material.corpus()), branches=CHOICES
-        )
+        self.examples = ExampleMaker(Renderer.for_tokenizer(tokenizer), CaseMaker(material.corpus()), branches=CHOICES)
         start = origin(store, material)
         if start is None:
             self.adapted = AdaptedModel(load_trainable(base), MODULES, NEW_RANK, 2 * NEW_RANK, NAME)
@@ -144,8 +142,12 @@ class ReadingMaker(Maker):
 
     def items(self, job: Job, seed: str, at: int) -> Iterator[Any]:
         """Groups of requests to the tool."""
+        return self.pages(str(job.tool), seed, at)
+
+    def pages(self, tool: str, seed: str, at: int = 0) -> Iterator[Any]:
+        """Groups of requests to one tool, endless."""
         name = self.material.server.name
-        return groups(lambda rng: self.examples.arguments(rng, [name], rename=0.0, tool=job.tool), seed, at)
+        return groups(lambda rng: self.examples.arguments(rng, [name], rename=0.0, tool=tool), seed, at)
 
 
 class WritingMaker(Maker):

@@ -26,7 +26,7 @@ LEAST = 1000
 FILLINGS = 2
 """Values that every held-out wording is measured with."""
 ALIKE = 0.25
-"""A server of ours that shares this much of its tools' names with the user's serves as no stranger: its requests fit."""
+"""A server of ours that shares this much of its tools' names with the user's is no stranger: its requests fit."""
 
 Results = Mapping[str, Sequence[str]]
 """True results by tool."""

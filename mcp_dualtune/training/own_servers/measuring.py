@@ -6,6 +6,7 @@ are `evaluation`'s business.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,12 @@ from mcp_dualtune.pipeline.arguments import fill
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.pipeline.select import select
 from mcp_dualtune.pipeline.stages import Parts
+from mcp_dualtune.training.lora import TEMPERATURES
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import FINISH, NONE, Request, ServerSpec
 
 CONFUSIONS = 5
+PRIOR, FLOOR = 2.0, 1e-4
 
 
 @dataclass
@@ -33,6 +36,8 @@ class Tally:
     """(right, decided) -> how often."""
     chances: list[tuple[float, bool]] = field(default_factory=list)
     """How sure the stage was, and whether it was right."""
+    choices: list[tuple[tuple[float, ...], int]] = field(default_factory=list)
+    """Probabilities of all options, and the place of the right one; only of choices."""
 
     @property
     def share(self) -> float | None:
@@ -65,6 +70,9 @@ def measure_select(pipeline: Pipeline, server: ServerSpec, cases: Sequence[Case]
         choice = select(Parts(pipeline.choosing, Event()), _request(case), server)
         found = choice.record.choice
         tally.add(found == case.tool, choice.record.probability)
+        names = [name for name, _ in choice.options]
+        if case.tool in names:
+            tally.choices.append((tuple(chance for _, chance in choice.options), names.index(case.tool)))
         if found != case.tool:
             tally.confusions[case.tool, found] += 1
     return tally
@@ -111,6 +119,26 @@ def measure_whole(pipeline: Pipeline, server: ServerSpec, cases: Sequence[Case])
         if found != case.tool:
             whole.tool.confusions[case.tool, found] += 1
     return whole
+
+
+def fit_temperature(tally: Tally) -> float:
+    """The temperature under which the probabilities of a stage, measured at 1, say best how often it is right.
+
+    A few dozen cases fit almost anything, so what is far from 1 has to be worth it.
+    """
+
+    def loss(temperature: float) -> float:
+        total = PRIOR * math.log(temperature) ** 2
+        for chances, right in tally.choices:
+            scaled = [math.log(max(chance, FLOOR)) / temperature for chance in chances]
+            top = max(scaled)
+            total -= scaled[right] - top - math.log(sum(math.exp(one - top) for one in scaled))
+        for chance, hit in () if tally.choices else tally.chances:
+            scaled_chance = min(max(chance ** (1 / temperature), FLOOR), 1 - FLOOR)
+            total -= math.log(scaled_chance if hit else 1 - scaled_chance)
+        return total
+
+    return min(TEMPERATURES, key=loss)
 
 
 def _request(case: Case) -> Request:
