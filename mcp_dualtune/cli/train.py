@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mcp_dualtune.config import Config
+    from mcp_dualtune.training.own_servers.bench import Tuning
     from mcp_dualtune.training.own_servers.outcome import Outcome
     from mcp_dualtune.training.own_servers.run import Tell, Wish
     from mcp_dualtune.types import ServerSpec
 
 NANO = "nano"
+DEFAULT_BUDGET = 600.0
 RUNS = "training"
 """Folder below the state folder."""
 
@@ -24,7 +27,8 @@ RUNS = "training"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     parser.add_argument("servers", nargs="+", metavar="SERVER", help="servers of the config; all: every one of them")
-    parser.add_argument("--budget", default="10m", metavar="TIME", help="for each server, as 90s, 5m or 1h (10m)")
+    about = "for each server, as 90s, 5m or 1h (10m; a model of your own: as long as its recipe takes)"
+    parser.add_argument("--budget", metavar="TIME", help=about)
     parser.add_argument("--examples", type=Path, metavar="FILE", help="requests of your own, one JSON object a line")
     parser.add_argument("--execute", action="store_true", help="call read-only tools, to learn from true results")
     parser.add_argument("--catalog", type=Path, metavar="FILE", help="read the tools from FILE; no server is started")
@@ -32,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--again", action="store_true", help="begin anew what was done or interrupted before")
     parser.add_argument("--no-install", action="store_true", help="train and report, but put nothing into use")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="checkpoints and logs (default: in the state folder)")
+    own = parser.add_argument_group("a base model of your own (dualtune.model.path); sizes have their own defaults")
+    own.add_argument("--rank", type=int, metavar="N", help="of the LoRA matrices; alpha is twice that")
+    own.add_argument("--rate", type=float, metavar="X", help="peak learning rate")
+    own.add_argument("--epochs", type=float, metavar="N", help="times that every example is read")
+    own.add_argument("--packing", action=argparse.BooleanOptionalAction, help="several examples in one row")
+    own.add_argument("--four-bit", action=argparse.BooleanOptionalAction, help="QLoRA: the base in 4 bits")
+    own.add_argument("--launch", metavar="COMMAND", help='for several GPUs, as "accelerate launch --num_processes 4"')
     nano = parser.add_argument_group("the embedded model itself: `dualtune train nano --data DIR`")
     nano.add_argument("--data", type=Path, metavar="DIR", help="data sets listed in the model card")
     nano.add_argument("--output", type=Path, default=Path("adapters/nano"), metavar="DIR", help="the finished model")
@@ -49,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.training.own_servers.install import Installed, install
     from mcp_dualtune.training.own_servers.run import train_server
 
-    budget, config = parse_budget(args.budget), load_config(args.config)
+    config = load_config(args.config)
+    default = DEFAULT_BUDGET if config.settings.model.path is None else math.inf
+    budget = default if args.budget is None else parse_budget(args.budget)
     servers, results = _servers(args, config)
     outcomes: list[tuple[Outcome, Sequence[Installed]]] = []
     place = config.settings.model.user_adapters
@@ -124,7 +137,16 @@ def _wish(
     from mcp_dualtune.training.synthesis.own_examples import read_examples
 
     examples = read_examples(args.examples, servers) if args.examples else ()
-    return Wish(args.seed, budget, examples, results, args.again)
+    return Wish(args.seed, budget, examples, results, args.again, _tuning(args))
+
+
+def _tuning(args: argparse.Namespace) -> Tuning:
+    from mcp_dualtune.training.own_servers.bench import Tuning
+
+    wanted = {name: getattr(args, name) for name in ("rank", "rate", "epochs", "packing", "four_bit")}
+    if args.rank is not None:
+        wanted["alpha"] = 2 * args.rank
+    return Tuning({name: value for name, value in wanted.items() if value is not None}, args.launch)
 
 
 def _runs(args: argparse.Namespace, config: Config) -> Path:

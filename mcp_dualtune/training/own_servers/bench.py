@@ -7,11 +7,13 @@ of the user's own is never in memory twice.
 from __future__ import annotations
 
 import gc
+import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from mcp_dualtune.adapter_registry.manifest import Manifest
 from mcp_dualtune.config import Settings
@@ -22,6 +24,7 @@ from mcp_dualtune.prompting.reading import ELSEWHERE
 from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.training.loop import Watch
 from mcp_dualtune.training.own_servers.budget import Kind, Task
+from mcp_dualtune.training.own_servers.causal import CausalMaker
 from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker
 from mcp_dualtune.training.own_servers.material import Material
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
@@ -30,10 +33,22 @@ SAMPLED = 10
 """Groups of requests that are looked at to see what of a tool's arguments has to be written."""
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What the user wants otherwise when a base model of their own is trained."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `tuning.Recipe`."""
+    launcher: str | None = None
+    """Command line that starts Python on several GPUs, such as `accelerate launch --num_processes 4`."""
+
+
 class Bench:
     """The configured models, with the adapters in `candidates` before those in use."""
 
-    def __init__(self, settings: Settings, candidates: Path) -> None:
+    def __init__(self, settings: Settings, candidates: Path, tuning: Tuning) -> None:
+        self.tuning = tuning
+        _hush()
         if settings.model.remote:
             raise TrainingError(
                 "A model behind a server cannot be trained from here.",
@@ -42,7 +57,7 @@ class Bench:
             )
         model = settings.model
         self.settings = replace(settings, model=replace(model, adapters=(candidates, *model.adapters)))
-        self._makers: dict[Kind, Maker] = {}
+        self._makers: dict[Kind, Maker | CausalMaker] = {}
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -65,21 +80,26 @@ class Bench:
 
     def train(self, task: Task, material: Material, seed: int, runs: Path, output: Path, watch: Watch) -> Manifest:
         """Train one adapter into `output`."""
-        return self._maker(task.kind, material).train(task.job, seed, runs, output, watch)
+        maker = self._maker(task.kind, material)
+        if isinstance(maker, CausalMaker):
+            self.__dict__.pop("pipeline", None)
+            gc.collect()
+        return maker.train(task.job, seed, runs, output, watch)
 
     def drop(self, kind: Kind) -> None:
         """Free what trained adapters of one kind."""
         if self._makers.pop(kind, None) is not None:
             gc.collect()
 
-    def _maker(self, kind: Kind, material: Material) -> Maker:
+    def _maker(self, kind: Kind, material: Material) -> Maker | CausalMaker:
         if kind not in self._makers:
             self._makers[kind] = self._made(kind, material)
         return self._makers[kind]
 
-    def _made(self, kind: Kind, material: Material) -> Maker:
+    def _made(self, kind: Kind, material: Material) -> Maker | CausalMaker:
         pipeline = self.pipeline
-        if kind == "choose":
+        seat = pipeline.filling
+        if kind == "choose" and pipeline.choosing is not seat:
             seat = pipeline.choosing
             return Chooser(encoder_folder(), seat.engine.digest, material, seat.adapters)
         if kind == "read":
@@ -89,9 +109,10 @@ class Bench:
             if below is None:
                 raise TrainingError("There is no generic reading adapter to build on.", hint="Install the model again.")
             return ReadingMaker(encoder_folder(), store.base_digest, material, below)
-        seat = pipeline.filling
-        below = seat.adapters.best("arguments")
-        return WritingMaker(model_folder(self.settings.model), seat.engine.digest, material, below)
+        folder = model_folder(self.settings.model)
+        if self.settings.model.path is not None:
+            return CausalMaker(folder, seat.engine.digest, material, dict(self.tuning.recipe), self.tuning.launcher)
+        return WritingMaker(folder, seat.engine.digest, material, seat.adapters.best("arguments"))
 
     def _written(self, material: Material, tool: ToolSpec) -> float:
         """The share of requests to a tool in which some value does not stand on the page."""
@@ -101,6 +122,16 @@ class Bench:
         read = [reading for group in groups for reading in group]
         written = [reading for reading in read if any(target.state == ELSEWHERE for target in reading.targets)]
         return len(written) / len(read) if read else 1.0
+
+
+def _hush() -> None:
+    """Libraries report on every model that they load; what is wrong with one is raised."""
+    import transformers  # noqa: PLC0415
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    # PEFT asks transformers by a name that is on its way out.
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
 
 
 def bases(settings: Settings) -> dict[str, JSON]:

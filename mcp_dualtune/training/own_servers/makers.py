@@ -133,7 +133,7 @@ class ReadingMaker(Maker):
             Renderer.for_tokenizer(tokenizer),
             CaseMaker(material.corpus()),
             branches=PAGES,
-            write=lambda case, tool: write(_fixed(case, tool), tool),
+            write=lambda case, tool: write(with_fixed(case, tool), tool),
         )
         model = load_trainable(base)
         attach_head(model)
@@ -165,7 +165,7 @@ class WritingMaker(Maker):
             Renderer.for_tokenizer(self.tokenizer), CaseMaker(material.corpus()), branches=PAGES
         )
         written = self.examples.write
-        self.examples.write = lambda case, tool: written(_fixed(case, tool), tool)
+        self.examples.write = lambda case, tool: written(with_fixed(case, tool), tool)
         model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
         model = merged(model, below) if below else model
         self.adapted = AdaptedModel(model, writing.MODULES, rank, 2 * rank, "mcp-dualtune/nano")
@@ -200,7 +200,7 @@ def merged(model: Any, below: AdapterRef) -> Any:
     return PeftModel.from_pretrained(model, below.path).merge_and_unload()
 
 
-def _fixed(case: Case, tool: ToolSpec) -> Case:
+def with_fixed(case: Case, tool: ToolSpec) -> Case:
     """What the config gives to every call is no question to the model."""
     known = tool.input_schema.get("properties") or {}
     given = {name: value for name, value in case.server.fixed_arguments.items() if name in known}

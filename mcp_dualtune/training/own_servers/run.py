@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from mcp_dualtune.adapter_registry.manifest import WEIGHTS, Scores, load_manifest, save_manifest
 from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
-from mcp_dualtune.training.own_servers.bench import Bench, bases
+from mcp_dualtune.training.own_servers.bench import Bench, Tuning, bases
 from mcp_dualtune.training.own_servers.budget import (
     GOOD_ENOUGH,
     Task,
@@ -71,6 +71,7 @@ class Wish:
     examples: Sequence[OwnExample] = ()
     results: Results = field(default_factory=dict)
     again: bool = False
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 def train_server(server: ServerSpec, settings: Settings, wish: Wish, root: Path, tell: Tell) -> Outcome:
@@ -85,7 +86,13 @@ def train_server(server: ServerSpec, settings: Settings, wish: Wish, root: Path,
     own = [example for example in wish.examples if example.server == server.name]
     content = {
         "server": [server.name, server.fingerprint, dict(server.fixed_arguments)],
-        "wish": [wish.seed, None if math.isinf(wish.budget) else wish.budget, repr(own), dict(wish.results)],
+        "wish": [
+            wish.seed,
+            None if math.isinf(wish.budget) else wish.budget,
+            repr(own),
+            dict(wish.results),
+            dict(wish.tuning.recipe),
+        ],
         "bases": bases(settings),
     }
     state = RunState.open(root, server.name, content, again=wish.again)
@@ -98,7 +105,7 @@ class _Run:
         self.resumed = bool(state.record)
         self.started = time.monotonic() - state.seconds
         tell.phase(f"{server.name}: loading the model")
-        self.bench = Bench(settings, state.adapters)
+        self.bench = Bench(settings, state.adapters, wish.tuning)
         self.server = self.bench.shown(server)
         tell.phase(f"{server.name}: making requests")
         self.material = make_material(self.server, wish.seed, wish.examples, wish.results)
