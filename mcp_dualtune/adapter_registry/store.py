@@ -236,6 +236,20 @@ def foundless(stored: StoredAdapter) -> bool:
     return stored.manifest.stacked_on is not None and stored.ref.below is None
 
 
+def check_below(manifest: Manifest, store: AdapterStore) -> None:
+    """See whether the adapter that `manifest` was trained on top of is here, if it was trained on top of one.
+
+    Raises:
+        AdapterError: it is not.
+    """
+    here = {stored.ref.content for stored in store.adapters}
+    if manifest.stacked_on is not None and manifest.stacked_on not in here:
+        raise AdapterError(
+            "The generic adapter that it was trained on top of is not here; it is for another version of the model.",
+            hint=retrain(manifest),
+        )
+
+
 def outlived(manifest: Manifest) -> str:
     """What is said of an adapter whose adapter below is gone."""
     return (

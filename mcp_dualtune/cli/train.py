@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mcp_dualtune.config import Config
     from mcp_dualtune.training.own_servers.bench import Tuning
     from mcp_dualtune.training.own_servers.outcome import Outcome
-    from mcp_dualtune.training.own_servers.run import Tell, Wish
+    from mcp_dualtune.training.own_servers.run import Tell
     from mcp_dualtune.types import ServerSpec
 
 NANO = "nano"
@@ -58,18 +58,20 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.config import load_config
     from mcp_dualtune.training.own_servers.budget import parse_budget
     from mcp_dualtune.training.own_servers.install import Installed, install
-    from mcp_dualtune.training.own_servers.run import train_server
+    from mcp_dualtune.training.own_servers.run import Wish, train_server
+    from mcp_dualtune.training.synthesis.own_examples import read_examples
 
     config = load_config(args.config)
     default = DEFAULT_BUDGET if config.settings.model.path is None else math.inf
     budget = default if args.budget is None else parse_budget(args.budget)
     servers, results = _servers(args, config)
+    examples = read_examples(args.examples, servers) if args.examples else ()
     outcomes: list[tuple[Outcome, Sequence[Installed]]] = []
     place = config.settings.model.user_adapters
     assert place is not None
     with _told(args) as tell:
         for server in servers:
-            wish = _wish(args, budget, servers, results.get(server.name, {}))
+            wish = Wish(args.seed, budget, examples, results.get(server.name, {}), args.again, _tuning(args))
             try:
                 outcome = train_server(server, config.settings, wish, _runs(args, config), tell)
             except KeyboardInterrupt:
@@ -128,16 +130,6 @@ def _servers(
         return catalog.restrict(None if args.servers == ["all"] else args.servers).servers, {}
     names = [server.name for server in config.servers] if args.servers == ["all"] else args.servers
     return anyio.run(read_servers, config, names, args.seed, args.execute)
-
-
-def _wish(
-    args: argparse.Namespace, budget: float, servers: Sequence[ServerSpec], results: Mapping[str, Sequence[str]]
-) -> Wish:
-    from mcp_dualtune.training.own_servers.run import Wish
-    from mcp_dualtune.training.synthesis.own_examples import read_examples
-
-    examples = read_examples(args.examples, servers) if args.examples else ()
-    return Wish(args.seed, budget, examples, results, args.again, _tuning(args))
 
 
 def _tuning(args: argparse.Namespace) -> Tuning:

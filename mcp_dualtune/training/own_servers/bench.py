@@ -109,6 +109,10 @@ class Bench:
             if below is None:
                 raise TrainingError("There is no generic reading adapter to build on.", hint="Install the model again.")
             return ReadingMaker(encoder_folder(), store.base_digest, material, below)
+        if kind == "choose" and self.settings.model.path is None:
+            raise TrainingError(
+                "The embedded decoder cannot be trained to choose.", hint='Set dualtune.model.choosing to "auto".'
+            )
         folder = model_folder(self.settings.model)
         if self.settings.model.path is not None:
             return CausalMaker(folder, seat.engine.digest, material, dict(self.tuning.recipe), self.tuning.launcher)
