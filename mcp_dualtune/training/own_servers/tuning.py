@@ -133,7 +133,7 @@ def tune(folder: Path, watch: Watch = lambda share: None) -> Path:
     saved = sorted((folder / CHECKPOINTS).glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=bool(saved))
     if trainer.is_world_process_zero():
-        save(model, folder / ADAPTER)
+        save(model, folder / ADAPTER, Path(job["model"]).name)
     return folder / ADAPTER
 
 
@@ -165,16 +165,18 @@ def adapted(folder: Path, recipe: Recipe) -> Any:
     return model
 
 
-def save(model: Any, folder: Path) -> None:
-    """Write the adapter as PEFT does, in the precision it is served in; the model is rounded to what is written."""
+def save(model: Any, folder: Path, name: str) -> None:
+    """Write the adapter as PEFT does, in the precision it is served in; the model is rounded to what is written.
+
+    `name` is what its config calls the base: PEFT would write the folder of this machine.
+    """
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.copy_(parameter.to(torch.bfloat16))
     tensors = model.state_dict()
     halved = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items() if "lora_" in name}
-    # The folder of this machine is nobody's business; the manifest's digest is what binds an adapter to its base.
-    model.peft_config["default"].base_model_name_or_path = None
+    model.peft_config["default"].base_model_name_or_path = name
     model.save_pretrained(folder, state_dict=halved, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
 

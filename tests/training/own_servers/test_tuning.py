@@ -87,7 +87,7 @@ def test_a_saved_adapter_reloads_to_identical_logits_and_is_plain_peft(qwen: Pat
     assert shares[-1] == 1.0
     assert {path.name for path in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert (config["peft_type"], config["use_rslora"], config["base_model_name_or_path"]) == ("LORA", True, None)
+    assert (config["peft_type"], config["use_rslora"], config["base_model_name_or_path"]) == ("LORA", True, qwen.name)
     assert set(config["target_modules"]) == {
         "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
     }  # fmt: skip
