@@ -17,7 +17,7 @@ from mcp_dualtune.training.records import Case, Entry, fill
 from mcp_dualtune.training.sources import Corpus, tuned_corpus
 from mcp_dualtune.training.synthesis import Part, Synthesis, synthesise
 from mcp_dualtune.training.synthesis.own_examples import OwnExample, with_examples
-from mcp_dualtune.types import FINISH, NONE, ServerSpec, ToolSpec, canonical
+from mcp_dualtune.types import FINISH, NONE, HistoryItem, ServerSpec, ToolCall, ToolSpec, canonical
 
 EACH = 120
 """Requests made for each tool, held-out ones included; a fifth of that is held out."""
@@ -110,11 +110,15 @@ def _measured(server: ServerSpec, part: Part, rng: random.Random) -> tuple[list[
     for number, case in enumerate(part.choices):
         parts[number % 2].append(case)
     for entry in part.entries:
-        # What has been done is finished: one case for each tool that gives a result.
-        if entry.requests:
-            case = maker.single(server.name, replace(entry, missing=()), rng)
-            done = maker.with_history(server.name, case, rng)
-            parts[rng.randrange(2)].append(done if done.tool == FINISH or done.history else case)
+        for cases in parts:
+            # What has been done is finished: one case for each tool, in words of this part.
+            called = [one for one in cases if one.tool == entry.tool and not one.missing and not one.history]
+            if called and (case := rng.choice(called)).arguments is not None:
+                call = ToolCall(server.name, case.tool, dict(case.arguments))
+                done = HistoryItem(call, maker.result(server.name, case, rng))
+                cases.append(replace(case, tool=FINISH, arguments=None, history=(done,)))
+    for cases in parts:
+        rng.shuffle(cases)  # any beginning of a part is a sample of it
     return parts
 
 

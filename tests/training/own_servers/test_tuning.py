@@ -109,9 +109,10 @@ def test_what_is_trained_is_learnt(qwen: Path, tmp_path: Path) -> None:
     write_job(tmp_path / "job", qwen, RECIPE, [select] * 16)
     model = AutoModelForCausalLM.from_pretrained(qwen, dtype=torch.float32)
     batch = padded([labelled(*select)])
+    folder = tune(tmp_path / "job")
     with torch.no_grad():
         before = float(model(**batch).loss)
-        after = float(PeftModel.from_pretrained(model, tune(tmp_path / "job")).eval()(**batch).loss)
+        after = float(PeftModel.from_pretrained(model, folder).eval()(**batch).loss)
     assert after < 0.7 * before
 
 
