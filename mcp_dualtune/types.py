@@ -228,12 +228,19 @@ class AdapterRef:
     """Divides the stage's log-probabilities so that they are calibrated (fitted on held-out data)."""
     settings: str = ""
     """sha256 hex of its PEFT config, which scales the weights; empty where nobody has looked."""
+    below: AdapterRef | None = None
+    """The adapter that it was trained on top of; both speak together, the sum of their changes."""
+
+    @property
+    def content(self) -> str:
+        """sha256 hex of weights and settings: what an adapter on top of this one names it by."""
+        return hashlib.sha256(f"{self.digest}:{self.settings}".encode()).hexdigest()
 
     @property
     def served_name(self) -> str:
         """What it is called on a model server: another name for other weights, which such servers take for granted."""
         words = re.sub(r"[^A-Za-z0-9]+", "-", self.name).strip("-")
-        return f"{words}-{hashlib.sha256(f'{self.digest}:{self.settings}'.encode()).hexdigest()[:12]}"
+        return f"{words}-{self.content[:12]}"
 
 
 _TEXTS = frozenset({"title", "description", "examples", "$comment"})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcp_dualtune.adapter_registry.manifest import WEIGHTS, Manifest, load_manifest
-from mcp_dualtune.adapter_registry.store import AdapterStore, StoredAdapter, drifted
+from mcp_dualtune.adapter_registry.store import AdapterStore, StoredAdapter, drifted, foundless, outlived
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.types import Stage
 
@@ -67,10 +67,12 @@ class Listed:
             "tool": known and known.tool,
             "base": known and known.base_digest,
             "rank": known and known.rank,
+            "stacked_on": known and known.stacked_on,
             "megabytes": round(self.megabytes, 2),
             "before": known and known.scores.before,
             "after": known and known.scores.after,
             "examples": known and known.data.size,
+            "sources": known and dict(known.data.sources),
             "licence": known and known.licence,
             "state": self.state,
             "reason": self.reason,
@@ -128,6 +130,8 @@ def _state(seat: Seated, stored: StoredAdapter, live: Live, configured: Collecti
             return "retired", f"The server no longer offers the tool {manifest.tool!r}."
         if fingerprint not in (None, manifest.schema_fingerprint):
             return "retired", drifted(manifest)
+    if foundless(stored):
+        return "retired", outlived(manifest)
     speaker = store.best(manifest.stage, manifest.server, manifest.tool, fingerprint)
     if speaker is not None and speaker.path != stored.ref.path:
         return "shadowed", f"The adapter in {speaker.path} comes first."

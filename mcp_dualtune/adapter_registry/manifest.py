@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -31,6 +31,8 @@ class TrainingData:
     """sha256 hex of the training examples."""
     size: int
     """Number of examples."""
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """Requests by where they came from (`synthesis`, `examples`, `executed`); empty where nobody wrote it down."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Manifest:
     licence: str | None = None
     weights_digest: str | None = None
     """sha256 hex of the weights that this manifest was saved beside; None where it was saved before them."""
+    stacked_on: str | None = None
+    """`AdapterRef.content` of the generic adapter that this one was trained on top of: it speaks with that one only."""
 
     @property
     def name(self) -> str:
@@ -99,11 +103,16 @@ def load_manifest(folder: Path) -> Manifest:
     if not isinstance(value, dict):
         raise _bad(path, "it is not a JSON object")
     data, scores = _part(value, "data", path), _part(value, "scores", path, optional=True)
+    sources = _part(data, "sources", path, optional=True)
     manifest = Manifest(
         stage=cast(Stage, _field(value, "stage", str, path)),
         base_digest=_field(value, "base_digest", str, path),
         rank=_field(value, "rank", int, path),
-        data=TrainingData(_field(data, "digest", str, path, "data."), _field(data, "size", int, path, "data.")),
+        data=TrainingData(
+            _field(data, "digest", str, path, "data."),
+            _field(data, "size", int, path, "data."),
+            {name: _field(sources, name, int, path, "data.sources.") for name in sources},
+        ),
         server=_field(value, "server", str, path, optional=True),
         tool=_field(value, "tool", str, path, optional=True),
         schema_fingerprint=_field(value, "schema_fingerprint", str, path, optional=True),
@@ -114,6 +123,7 @@ def load_manifest(folder: Path) -> Manifest:
         temperature=_field(value, "temperature", float, path) if "temperature" in value else 1.0,
         licence=_field(value, "licence", str, path, optional=True),
         weights_digest=_field(value, "weights_digest", str, path, optional=True),
+        stacked_on=_field(value, "stacked_on", str, path, optional=True),
     )
     _check(manifest, folder)
     return manifest
@@ -163,6 +173,8 @@ def _check(manifest: Manifest, folder: Path) -> None:
         problem = "an arguments adapter names both `server` and `tool`, or neither"
     elif (manifest.server is None) != (manifest.schema_fingerprint is None):
         problem = "`schema_fingerprint` belongs to adapters of one server or tool, and only to them"
+    elif manifest.stacked_on is not None and manifest.server is None:
+        problem = "a generic adapter cannot be stacked on another: `stacked_on` must be null"
     elif not (math.isfinite(manifest.temperature) and manifest.temperature > 0):
         problem = f"`temperature` must be above 0, not {manifest.temperature}"
     elif manifest.rank < 1:

@@ -10,7 +10,7 @@ import logging
 import os
 import shlex
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcp_dualtune.adapter_registry.manifest import (
@@ -70,6 +70,7 @@ class AdapterStore:
         self._watched: dict[str, FileStamp | None] = {}
         self._seen: dict[str, Stamp] = {}
         self._known: dict[Path, tuple[Stamp, StoredAdapter | Refusal]] = {}
+        self._adapters: tuple[StoredAdapter, ...] = ()
         self.retired: dict[Path, str] = {}
         """Adapter folders whose server or tool has changed since they were trained, with the reason."""
         self._announced: set[tuple[Path, str]] = set()
@@ -82,8 +83,8 @@ class AdapterStore:
 
     @property
     def adapters(self) -> tuple[StoredAdapter, ...]:
-        """All usable adapters in look-up order."""
-        return tuple(found for _, found in self._known.values() if isinstance(found, StoredAdapter))
+        """All usable adapters in look-up order, those too whose adapter below is not here (see `foundless`)."""
+        return self._adapters
 
     @property
     def refused(self) -> dict[Path, str]:
@@ -115,7 +116,19 @@ class AdapterStore:
                 self.retired.pop(path, None)
         for path in known:
             self.retired.pop(path, None)
+        self._stack()
         return True
+
+    def _stack(self) -> None:
+        """Give every adapter that was trained on top of another one that other one, wherever it lies now."""
+        found = [stored for _, stored in self._known.values() if isinstance(stored, StoredAdapter)]
+        below = {stored.ref.content: stored.ref for stored in reversed(found) if stored.manifest.stacked_on is None}
+        self._adapters = tuple(
+            replace(stored, ref=replace(stored.ref, below=below.get(stored.manifest.stacked_on)))
+            if stored.manifest.stacked_on is not None
+            else stored
+            for stored in found
+        )
 
     def best(
         self, stage: Stage, server: str | None = None, tool: str | None = None, fingerprint: str | None = None
@@ -130,10 +143,13 @@ class AdapterStore:
         if specific[stage]:
             wanted = (stage, server, tool if stage == "arguments" else None)
             for stored in self._matching(wanted):
-                if fingerprint is None or stored.manifest.schema_fingerprint == fingerprint:
+                if fingerprint is not None and stored.manifest.schema_fingerprint != fingerprint:
+                    self._retire(stored, fingerprint, drifted(stored.manifest))
+                elif foundless(stored):
+                    self._retire(stored, stored.manifest.stacked_on or "", outlived(stored.manifest))
+                else:
                     self.retired.pop(stored.ref.path, None)
                     return stored.ref
-                self._retire(stored, fingerprint)
         return next((stored.ref for stored in self._matching((stage, None, None))), None)
 
     def _matching(self, wanted: tuple[Stage, str | None, str | None]) -> Iterable[StoredAdapter]:
@@ -169,11 +185,11 @@ class AdapterStore:
             return Refusal(str(error))
         return StoredAdapter(AdapterRef(manifest.name, folder, digest, manifest.temperature, settings), manifest)
 
-    def _retire(self, stored: StoredAdapter, fingerprint: str) -> None:
+    def _retire(self, stored: StoredAdapter, cause: str, reason: str) -> None:
         path, name = stored.ref.path, stored.ref.name
-        self.retired[path] = drifted(stored.manifest)
-        if (path, fingerprint) not in self._announced:
-            self._announced.add((path, fingerprint))
+        self.retired[path] = reason
+        if (path, cause) not in self._announced:
+            self._announced.add((path, cause))
             logger.warning("The adapter %s is retired: %s", name, self.retired[path])
 
 
@@ -212,6 +228,33 @@ def drifted(manifest: Manifest) -> str:
     return (
         f"The {what} has changed since the adapter was trained; the generic adapter or the base model speaks. "
         f"{retrain(manifest)}"
+    )
+
+
+def foundless(stored: StoredAdapter) -> bool:
+    """Whether an adapter was trained on top of one that is not here."""
+    return stored.manifest.stacked_on is not None and stored.ref.below is None
+
+
+def check_below(manifest: Manifest, store: AdapterStore) -> None:
+    """See whether the adapter that `manifest` was trained on top of is here, if it was trained on top of one.
+
+    Raises:
+        AdapterError: it is not.
+    """
+    here = {stored.ref.content for stored in store.adapters}
+    if manifest.stacked_on is not None and manifest.stacked_on not in here:
+        raise AdapterError(
+            "The generic adapter that it was trained on top of is not here; it is for another version of the model.",
+            hint=retrain(manifest),
+        )
+
+
+def outlived(manifest: Manifest) -> str:
+    """What is said of an adapter whose adapter below is gone."""
+    return (
+        "The generic adapter that it was trained on top of is not here (another version of the model brings another "
+        f"one); the generic adapter or the base model speaks. {retrain(manifest)}"
     )
 
 

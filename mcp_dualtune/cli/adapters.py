@@ -105,7 +105,7 @@ def _pack(args: argparse.Namespace, config: Config) -> int:
 
 def _install(args: argparse.Namespace, config: Config) -> int:
     from mcp_dualtune.adapter_registry.package import staged
-    from mcp_dualtune.adapter_registry.store import other_base
+    from mcp_dualtune.adapter_registry.store import check_below, other_base
     from mcp_dualtune.adapter_registry.user import UserAdapters
     from mcp_dualtune.cli.show import Screen
     from mcp_dualtune.models import seated_adapters
@@ -117,9 +117,10 @@ def _install(args: argparse.Namespace, config: Config) -> int:
         return _done(args, manifest, "Brought back")
     with staged(Path(args.target).expanduser(), place) as found:
         manifest = found.manifest
-        bases = [seat.store.base_digest for seat in seated_adapters(config.settings.model)]
-        if manifest.base_digest not in bases:
-            raise other_base(manifest, bases[0])
+        stores = {seat.store.base_digest: seat.store for seat in seated_adapters(config.settings.model)}
+        if manifest.base_digest not in stores:
+            raise other_base(manifest, next(iter(stores)))
+        check_below(manifest, stores[manifest.base_digest])
         unchecked = _check_fingerprint(args, config, manifest)
         replaced = UserAdapters(place).put(found)
         digest = found.record.digest

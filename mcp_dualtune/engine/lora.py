@@ -43,23 +43,28 @@ UNSUPPORTED = (
 """PEFT options that change more than `W x + scale * B A x`."""
 
 
+Pairs = tuple[tuple[Any, Any], ...]
+"""For every adapter that speaks, the lowest first: A [rank, in] and scale * B^T [rank, out]."""
+
+
 class AdaptedLinear(nn.Module):
     """A base layer that adds a low-rank product while one is set; without one it is the base layer to the bit."""
 
     def __init__(self, base: Any) -> None:
         super().__init__()
         self.base = base
-        self.pair: tuple[Any, Any] | None = None
-        """A [rank, in] and scale * B^T [rank, out]."""
+        self.pairs: Pairs = ()
 
     def forward(self, x: Any) -> Any:
         """[..., in] -> [..., out]."""
         result = self.base(x)
-        pair = self.pair
-        if pair is None:
+        if not self.pairs:
             return result
-        low = functional.linear(x.reshape(-1, x.shape[-1]), pair[0])
-        return torch.addmm(result.view(-1, result.shape[-1]), low, pair[1]).view_as(result)
+        rows, shape = x.reshape(-1, x.shape[-1]), result.shape
+        result = result.view(-1, shape[-1])
+        for down, up in self.pairs:
+            result = torch.addmm(result, functional.linear(rows, down), up)
+        return result.view(shape)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -73,9 +78,9 @@ class _Adapter:
     """The weights of one adapter in memory."""
 
     identity: str
-    pairs: Mapping[str, tuple[Any, Any]]
+    pairs: Mapping[str, Pairs]
     size: int
-    """Bytes."""
+    """Bytes of its own weights, without those of the adapter below."""
 
 
 class AdapterStack:
@@ -112,9 +117,9 @@ class AdapterStack:
             old = {} if self._active is None else self._active.pairs
             new = {} if adapter is None else adapter.pairs
             for name in old.keys() - new.keys():
-                self._layers[name].pair = None
-            for name, pair in new.items():
-                self._layers[name].pair = pair
+                self._layers[name].pairs = ()
+            for name, pairs in new.items():
+                self._layers[name].pairs = pairs
             self._active = adapter
             self._evict()
         return BASE if adapter is None else adapter.identity
@@ -165,10 +170,15 @@ class AdapterStack:
                 retryable=True,
             )
         _check_config(ref, config)
-        pairs = self._pairs(ref, config, tensors)
-        size = sum(part.numel() * part.element_size() for pair in pairs.values() for part in pair)
+        own = self._pairs(ref, config, tensors)
+        size = sum(part.numel() * part.element_size() for pair in own.values() for part in pair)
         identity = f"{ref.digest}:{settings[:16]}"
-        return _Adapter(identity, pairs, size)
+        if ref.below is None:
+            return _Adapter(identity, {name: (pair,) for name, pair in own.items()}, size)
+        # The matrices of the adapter below are shared, not copied: ten adapters on top of one cost little more than it.
+        below = self._get(ref.below)
+        both = {name: (*below.pairs.get(name, ()), *_one(own, name)) for name in {**below.pairs, **own}}
+        return _Adapter(f"{below.identity}+{identity}", both, size)
 
     def _pairs(
         self, ref: AdapterRef, config: Mapping[str, Any], tensors: Mapping[str, Any]
@@ -214,6 +224,10 @@ class AdapterStack:
             self._layers[name] = AdaptedLinear(base)
             setattr(parent, child_name, self._layers[name])
         return self._layers[name]
+
+
+def _one(pairs: Mapping[str, tuple[Any, Any]], name: str) -> Pairs:
+    return (pairs[name],) if name in pairs else ()
 
 
 def _check_config(ref: AdapterRef, config: Any) -> None:

@@ -24,7 +24,8 @@ from mcp_dualtune.engine.llama_server import LlamaServer
 from mcp_dualtune.engine.model_server import Abilities, ModelServer, field
 from mcp_dualtune.engine.vllm import Vllm
 from mcp_dualtune.engine.wire import Wire
-from mcp_dualtune.errors import EngineError, PromptTooLong
+from mcp_dualtune.errors import AdapterError, EngineError, PromptTooLong
+from mcp_dualtune.types import AdapterRef
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class RemoteEngine:
         server, able = self._ask(cancel)
         # Scoring servers write one token more, which nobody reads.
         self._check_room(able, len(request.prompt), max(map(len, request.options)) + 1)
-        speaker = server.speaker(request.adapter, cancel)
+        speaker = server.speaker(_alone(request.adapter), cancel)
         if able.scores:
             scores, cached = server.score(request.prompt, request.options, speaker, cancel)
         else:
@@ -125,7 +126,7 @@ class RemoteEngine:
         server, able = self._ask(cancel)
         self._check_room(able, len(request.prompt), 1)
         limit = min(request.max_tokens, able.context_length - len(request.prompt))
-        speaker = server.speaker(request.adapter, cancel)
+        speaker = server.speaker(_alone(request.adapter), cancel)
         said, cached = server.write(request.prompt, request.json_schema, limit, speaker, cancel)
         tokens = tuple(self.tokenizer.encode(said.text, add_special_tokens=False))
         chances = tuple(math.exp(min(value, 0.0)) for value in said.log_probabilities)
@@ -154,3 +155,17 @@ class RemoteEngine:
         """An option as text, without the token that ends an answer."""
         body = option[:-1] if option[-1] == self.tokenizer.eos_token_id else option
         return str(self.tokenizer.decode(body, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def _alone(adapter: AdapterRef | None) -> AdapterRef | None:
+    """An adapter that speaks by itself: model servers put on one at a time.
+
+    Raises:
+        AdapterError: it was trained on top of another one.
+    """
+    if adapter is not None and adapter.below is not None:
+        raise AdapterError(
+            f"The adapter {adapter.name} was trained on top of {adapter.below.name}; a model server speaks under one.",
+            hint="Take it out of the adapters, or let the model run here.",
+        )
+    return adapter

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,12 +128,27 @@ class Writing:
         return measure(self.model, self.body, items, size, self.device)
 
 
+Watch = Callable[[float], None]
+"""Told after every step what share of the plan is done, 0..1."""
+
+
 class Trainer:
     """Trains the parameters of `model` that require gradients."""
 
-    def __init__(self, model: Any, objective: Objective, plan: Plan, folder: Path, *, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        plan: Plan,
+        folder: Path,
+        *,
+        device: torch.device,
+        watch: Watch | None = None,
+    ) -> None:
+        """Checkpoints and log go to `folder`. Without somebody to `watch`, a bar is drawn."""
         self.model, self.objective = model.to(device), objective
         self.plan, self.folder, self.device = plan, folder, device
+        self.watch = watch
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         matrices = [p for n, p in named if p.ndim == 2 and "embed" not in n and "lora" not in n]
         others = [p for n, p in named if not any(p is m for m in matrices)]
@@ -152,27 +168,26 @@ class Trainer:
     def run(
         self, items: Callable[[int], Iterator[Any]], held_out: Mapping[str, Sequence[Any]]
     ) -> dict[str, dict[str, float]]:
-        """Train to the end of the plan; `items(n)` yields the stream from item n on. Returns the last measurements."""
+        """Train to the end of the plan; `items(n)` yields the stream from item n on. Returns the last measurements.
+
+        Interrupting is safe: what was learnt is saved first, and another run goes on from there.
+        """
         self._resume()
-        source = _ahead(items(self.step * self.plan.rows), self.plan.rows)
         scores: dict[str, dict[str, float]] = {}
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns) as progress:
-            task = progress.add_task(self.folder.name, total=self.plan.steps, completed=self.step)
+        with Ahead(items(self.step * self.plan.rows), self.plan.rows) as source, self._shown() as show:
             started, previous, mean = time.monotonic(), self.elapsed, None
             while self._progress() < 1.0:
-                loss = self._step(next(source))
+                try:
+                    loss = self._step(source.next())
+                except KeyboardInterrupt:
+                    # Between two steps the state is whole; within one, the gradients are thrown away.
+                    self._save()
+                    raise
                 mean = loss if mean is None else 0.97 * mean + 0.03 * loss
                 self.step += 1
                 self.elapsed = previous + time.monotonic() - started
                 done = self._progress()
-                progress.update(task, completed=self.step, description=f"{self.folder.name} loss {mean:.3f}")
+                show(mean)
                 if self.step % 20 == 0 or done >= 1.0:
                     self._log({"step": self.step, "seconds": round(self.elapsed, 1), "loss": round(mean, 4)})
                 if self.step % self.plan.measure_every == 0 or done >= 1.0:
@@ -183,6 +198,24 @@ class Trainer:
                 if self.step % self.plan.save_every == 0 or done >= 1.0:
                     self._save()
         return scores
+
+    @contextmanager
+    def _shown(self) -> Iterator[Callable[[float], None]]:
+        """What to call with the mean loss after every step."""
+        if (watch := self.watch) is not None:
+            yield lambda loss: watch(min(self._progress(), 1.0))
+            return
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns) as progress:
+            name = self.folder.name
+            task = progress.add_task(name, total=self.plan.steps, completed=self.step)
+            yield lambda loss: progress.update(task, completed=self.step, description=f"{name} loss {loss:.3f}")
 
     def _progress(self) -> float:
         return max(self.step / self.plan.steps, self.elapsed / 60 / self.plan.minutes)
@@ -237,20 +270,42 @@ class Trainer:
         self.step, self.elapsed = state["step"], state["elapsed"]
 
 
-def _ahead(items: Iterator[Any], size: int, depth: int = 4) -> Iterator[list[Any]]:
-    """Batches of `size` items, made in a thread while the model computes."""
-    made: queue.Queue[list[Any] | Exception] = queue.Queue(depth)
+class Ahead:
+    """Batches of `size` items, made in a thread while the model computes; the thread ends with the block."""
 
-    def work() -> None:
-        try:
-            while True:
-                made.put([next(items) for _ in range(size)])
-        except Exception as error:
-            made.put(error)
+    def __init__(self, items: Iterator[Any], size: int, depth: int = 4) -> None:
+        self._items, self._size = items, size
+        self._made: queue.Queue[list[Any] | Exception] = queue.Queue(depth)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
 
-    threading.Thread(target=work, daemon=True).start()
-    while True:
-        batch = made.get()
+    def __enter__(self) -> Ahead:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        while not self._made.empty():
+            self._made.get_nowait()
+        self._thread.join(timeout=10)
+
+    def next(self) -> list[Any]:
+        """The next batch; what went wrong in making it is raised here."""
+        batch = self._made.get()
         if isinstance(batch, Exception):
             raise batch
-        yield batch
+        return batch
+
+    def _work(self) -> None:
+        try:
+            while not self._over.is_set():
+                self._put([next(self._items) for _ in range(self._size)])
+        except Exception as error:
+            self._put(error)
+
+    def _put(self, batch: list[Any] | Exception) -> None:
+        while not self._over.is_set():
+            try:
+                return self._made.put(batch, timeout=0.2)
+            except queue.Full:
+                continue

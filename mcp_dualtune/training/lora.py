@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, load_manifest, save_manifest
@@ -77,6 +77,18 @@ class AdaptedModel:
             # Where two zero layers meet in a product, no gradient would ever flow.
             if parameter_name.endswith(tuple(f"{head}.lora_B.default.weight" for head in ranks)):
                 torch.nn.init.normal_(parameter, std=HEAD_STD)
+        self._begin(name)
+
+    @classmethod
+    def like(cls, base: Any, start: Path, name: str) -> AdaptedModel:
+        """A model to go on training the adapter in `start`, with its ranks and layers."""
+        made = cls.__new__(cls)
+        made.model = PeftModel.from_pretrained(base, start, is_trainable=True)
+        made.rank = made.model.peft_config["default"].r
+        made._begin(name)
+        return made
+
+    def _begin(self, name: str) -> None:
         # PEFT would write the folder of this machine; the manifest's digest is what binds an adapter to its base.
         self.model.peft_config["default"].base_model_name_or_path = name
         self._start = {n: p.detach().clone() for n, p in self.model.named_parameters() if p.requires_grad}

@@ -25,10 +25,13 @@ def add(
     fingerprint: str | None = None,
     base: str = BASE,
     temperature: float = 1.0,
+    stacked_on: str | None = None,
 ) -> Path:
     """An adapter folder with a manifest; its weights are only hashed here."""
     folder = root.joinpath(*(part for part in ("adapters", stage, server, tool) if part))
-    manifest = tiny_manifest(folder, base, stage, server, tool, fingerprint, temperature=temperature)
+    manifest = tiny_manifest(
+        folder, base, stage, server, tool, fingerprint, temperature=temperature, stacked_on=stacked_on
+    )
     (folder / "adapter_config.json").write_text("{}")
     (folder / "adapter_model.safetensors").write_text(manifest.name)
     return folder
@@ -182,3 +185,39 @@ def test_weights_that_the_manifest_was_not_written_for_are_refused(tmp_path: Pat
     store = AdapterStore((tmp_path,), BASE)
     assert list(store.refused) == [folder]
     assert "not the ones its manifest was written for" in store.refused[folder]
+
+
+def test_an_adapter_on_top_of_another_speaks_with_it_wherever_it_lies(tmp_path: Path) -> None:
+    generic = add(tmp_path / "model", "arguments")
+    first = AdapterStore((tmp_path / "model",), BASE).best("arguments")
+    assert first is not None
+    add(tmp_path / "own", "arguments", "git", "git_log", "v1", stacked_on=first.content)
+    store = AdapterStore((tmp_path / "own", tmp_path / "model"), BASE)
+    found = store.best("arguments", "git", "git_log", "v1")
+    assert found is not None
+    assert (found.name, found.below) == ("arguments/git/git_log", store.best("arguments"))
+    assert found.below is not None
+    assert found.below.path == generic
+
+
+def test_without_the_adapter_below_it_is_retired_until_that_is_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    generic = add(tmp_path, "arguments")
+    first = AdapterStore((tmp_path,), BASE).best("arguments")
+    assert first is not None
+    folder = add(tmp_path, "arguments", "git", "git_log", "v1", stacked_on=first.content)
+    store = AdapterStore((tmp_path,), BASE)
+    (generic / "adapter_config.json").write_text('{"r": 2}')  # other settings scale other changes
+    assert store.refresh()
+    with caplog.at_level(logging.WARNING):
+        assert (found := store.best("arguments", "git", "git_log", "v1")) is not None
+        store.best("arguments", "git", "git_log", "v1")
+    assert found.name == "arguments"
+    assert "dualtune train git" in store.retired[folder]
+    assert len(caplog.records) == 1
+    (generic / "adapter_config.json").write_text("{}")
+    assert store.refresh(closely=True)
+    assert (found := store.best("arguments", "git", "git_log", "v1")) is not None
+    assert found.below is not None
+    assert not store.retired

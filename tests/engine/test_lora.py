@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_switching_touches_each_layer_once_however_many_are_loaded(
         stack.use(adapters[0])
         writes.clear()
         stack.use(adapters[1])
-        return writes.count("pair")
+        return writes.count("pairs")
 
     monkeypatch.setattr(AdaptedLinear, "__setattr__", counted)
     few = cost()
@@ -208,3 +209,36 @@ def test_broken_files_are_an_adapter_error(
     with pytest.raises(AdapterError) as caught:
         AdapterStack(plain(llama_folder)).use(ref)
     assert caught.value.hint
+
+
+def test_an_adapter_on_top_of_another_adds_to_it(llama_folder: Path, tmp_path: Path) -> None:
+    """The sum of both, as PEFT has it with both adapters active; taking it off leaves the lower one as it was."""
+    below = tiny_adapter(llama_folder, tmp_path / "below", seed=1, name="below")
+    top = tiny_adapter(llama_folder, tmp_path / "top", seed=2, rank=2, name="top", target_modules=["v_proj"])
+    both = replace(top, below=below)
+    model, reference = plain(llama_folder), with_peft(llama_folder, (below, top))
+    stack = AdapterStack(model)
+    assert stack.use(both) not in (stack.use(below), stack.use(top), BASE)
+    for ref, active in ((both, ["below", "top"]), (below, ["below"]), (both, ["below", "top"]), (top, ["top"])):
+        stack.use(ref)
+        reference.base_model.set_adapter(active)
+        torch.testing.assert_close(logits(model), logits(reference), atol=1e-4, rtol=1e-4)
+
+
+def test_adapters_on_top_of_one_share_its_memory(llama_folder: Path, tmp_path: Path) -> None:
+    below = tiny_adapter(llama_folder, tmp_path / "below", rank=16)
+    tops = [
+        replace(tiny_adapter(llama_folder, tmp_path / f"top{n}", seed=n, rank=1, name=f"top{n}"), below=below)
+        for n in range(3)
+    ]
+    stack = AdapterStack(plain(llama_folder))
+    for top in tops:
+        stack.use(top)
+    assert set(stack.loaded) == {below, *tops}
+    large, small = (torch.finfo(torch.float32).bits // 8 * n for n in (16, 1))
+    assert stack.size / (large + 3 * small) == pytest.approx(stack_width(stack), rel=0.01)
+
+
+def stack_width(stack: AdapterStack) -> float:
+    """Values of a rank-1 adapter on all layers."""
+    return sum(layer.in_features + layer.out_features for layer in stack._layers.values())

@@ -1,0 +1,152 @@
+"""What one server's adapters are trained and measured on: requests, split by wording into three parts.
+
+Owns the split and the negatives. The requests themselves come from `synthesis`, from the user, and from true results.
+The first part is learnt from. The second fits temperatures and says which adapters are kept. The third is looked at
+once, for the report: a choice made on the numbers that are shown would flatter them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.records import Case, Entry, fill
+from mcp_dualtune.training.sources import Corpus, tuned_corpus
+from mcp_dualtune.training.synthesis import Part, Synthesis, synthesise
+from mcp_dualtune.training.synthesis.own_examples import OwnExample, with_examples
+from mcp_dualtune.types import FINISH, NONE, HistoryItem, ServerSpec, ToolCall, ToolSpec, canonical
+
+EACH = 120
+"""Requests made for each tool, held-out ones included; a fifth of that is held out."""
+LEAST = 1000
+"""Requests made for a server at least."""
+FILLINGS = 2
+"""Values that every held-out wording is measured with."""
+ALIKE = 0.25
+"""A server of ours that shares this much of its tools' names with the user's is no stranger: its requests fit."""
+
+Results = Mapping[str, Sequence[str]]
+"""True results by tool."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Everything that the adapters of one server are made from."""
+
+    server: ServerSpec
+    """As the model sees it."""
+    training: Part
+    gate: tuple[Case, ...]
+    report: tuple[Case, ...]
+    sources: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    """Tools that nothing could be made for, and why."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 hex of all that is learnt from and measured with."""
+        parts = [repr(part) for part in (self.training, self.gate, self.report)]
+        return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+    def corpus(self) -> Corpus:
+        """The training part, among strangers whose requests the server does not serve."""
+        corpus = tuned_corpus()
+        for name in [name for name in corpus.servers if _akin(self.server, corpus.servers[name])]:
+            for by_name in (corpus.servers, corpus.entries, corpus.chains, corpus.refused, corpus.descriptions):
+                by_name.pop(name, None)
+        corpus.catalogue += corpus.servers.values()
+        corpus.tuned = ()
+        Synthesis(self.server, self.training, Part(())).enter(corpus)
+        return corpus
+
+    def cases(self, part: Sequence[Case], tool: str | None = None) -> list[Case]:
+        """Those of `gate` or `report` in which `tool` is called or asked for; without one, all."""
+        return [case for case in part if tool is None or (case.tool == tool and case.arguments is not None)]
+
+
+def make_material(
+    server: ServerSpec, seed: int, examples: Sequence[OwnExample] = (), results: Results | None = None
+) -> Material:
+    """Synthesise, add the user's examples and the true results of read-only tools, and split; the same for the same
+    server, seed, examples and results."""
+    made = synthesise(server, seed, max(LEAST, EACH * len(server.tools)))
+    own = with_examples(made, examples)
+    training, held_out = (_with_results(part, results or {}) for part in (own.training, own.held_out))
+    gate, report = _measured(server, held_out, random.Random(f"{seed} {server.name} measured"))
+    counts = {"synthesis": made.training.size + made.held_out.size}
+    if own.counts.get("own"):
+        counts["examples"] = own.counts["own"]
+    if results:
+        counts["executed"] = sum(map(len, results.values()))
+    return Material(server, training, tuple(gate), tuple(report), counts, made.skipped)
+
+
+def _with_results(part: Part, results: Results) -> Part:
+    """What a tool truly answered stands in the place of what was made up for it."""
+    entries = tuple(
+        replace(entry, results=tuple(results[entry.tool])) if results.get(entry.tool) else entry
+        for entry in part.entries
+    )
+    return replace(part, entries=entries)
+
+
+def _measured(server: ServerSpec, part: Part, rng: random.Random) -> tuple[list[Case], list[Case]]:
+    """Every held-out wording, filled; the wordings of each kind are dealt out to the two parts in turn."""
+    corpus = Corpus()
+    Synthesis(server, Part(()), part).enter(corpus, held_out=True)
+    maker = CaseMaker(corpus)
+    parts: tuple[list[Case], list[Case]] = ([], [])
+    for entry in part.entries:
+        for kind in (_calls(server, entry, maker, rng), _gaps(server, entry, maker, rng)):
+            for number, cases in enumerate(kind):
+                parts[number % 2].extend(cases)
+    for number, chain in enumerate(part.chains):
+        parts[number % 2].extend(maker.chain_step(chain, rng) for _ in range(FILLINGS))
+    for number, text in enumerate(part.refused):
+        parts[number % 2].append(Case(text, server, NONE, context=maker.context(rng)))
+    for number, case in enumerate(part.choices):
+        parts[number % 2].append(case)
+    for entry in part.entries:
+        for cases in parts:
+            # What has been done is finished: one case for each tool, in words of this part.
+            called = [one for one in cases if one.tool == entry.tool and not one.missing and not one.history]
+            if called and (case := rng.choice(called)).arguments is not None:
+                call = ToolCall(server.name, case.tool, dict(case.arguments))
+                done = HistoryItem(call, maker.result(server.name, case, rng))
+                cases.append(replace(case, tool=FINISH, arguments=None, history=(done,)))
+    for cases in parts:
+        rng.shuffle(cases)  # any beginning of a part is a sample of it
+    return parts
+
+
+def _calls(server: ServerSpec, entry: Entry, maker: CaseMaker, rng: random.Random) -> list[list[Case]]:
+    wordings = list(entry.requests)
+    rng.shuffle(wordings)
+    made = []
+    for template in wordings:
+        filled = [fill(template, rng) for _ in range(FILLINGS if template.places else 1)]
+        made.append([Case(text, server, entry.tool, given, context=maker.context(rng)) for text, given in filled])
+    return made
+
+
+def _gaps(server: ServerSpec, entry: Entry, maker: CaseMaker, rng: random.Random) -> list[list[Case]]:
+    made = []
+    for template, missing in entry.missing:
+        text, given = fill(template, rng)
+        made.append([Case(text, server, entry.tool, given, missing, context=maker.context(rng))])
+    return made
+
+
+def _akin(server: ServerSpec, other: ServerSpec) -> bool:
+    """Whether requests to `other` may well be served by `server`."""
+    if other.name.lower() in server.name.lower() or server.name.lower() in other.name.lower():
+        return True
+    own, theirs = _names(server.tools), _names(other.tools)
+    return len(own & theirs) > ALIKE * min(len(own), len(theirs))
+
+
+def _names(tools: Sequence[ToolSpec]) -> set[str]:
+    return {tool.name.lower().replace("-", "_") for tool in tools}

@@ -1,0 +1,99 @@
+"""What a run came to: before and after, adapter by adapter and as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mcp_dualtune.training.own_servers.measuring import CONFUSIONS, Tally, Whole
+
+
+@dataclass(frozen=True)
+class Made:
+    """One adapter that was tried."""
+
+    name: str
+    kind: str
+    before: float | None
+    """Share of right answers of its stage on the gate's requests, under the adapter in use."""
+    after: float | None
+    cases: int
+    kept: bool
+    reason: str = ""
+    """Why it was not kept."""
+    folder: Path | None = None
+    megabytes: float = 0.0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs, and for the run's record."""
+        return {
+            "name": self.name, "kind": self.kind, "before": rounded(self.before), "after": rounded(self.after),
+            "cases": self.cases, "kept": self.kept, "reason": self.reason, "megabytes": round(self.megabytes, 3),
+            "seconds": round(self.seconds, 1), "folder": str(self.folder) if self.folder else None,
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Made:
+        """The inverse of `to_json`."""
+        return cls(**{**row, "folder": Path(row["folder"]) if row["folder"] else None})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One server's run."""
+
+    server: str
+    made: tuple[Made, ...]
+    before: Mapping[str, Any]
+    """`summary` of whole decisions on the report's requests, under the adapters in use."""
+    after: Mapping[str, Any]
+    sources: Mapping[str, int]
+    skipped: Mapping[str, str]
+    seconds: float
+    folder: Path
+    resumed: bool = False
+    unreached: tuple[str, ...] = field(default=())
+    """Adapters that the time did not reach."""
+
+    @property
+    def kept(self) -> tuple[Made, ...]:
+        """Adapters that are better than what they replace."""
+        return tuple(made for made in self.made if made.kept)
+
+    @property
+    def megabytes(self) -> float:
+        """Of the adapters that are kept."""
+        return sum(made.megabytes for made in self.kept)
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "server": self.server, "before": self.before, "after": self.after,
+            "adapters": [made.to_json() for made in self.made], "unreached": list(self.unreached),
+            "megabytes": round(self.megabytes, 2), "requests": dict(self.sources), "skipped": dict(self.skipped),
+            "seconds": round(self.seconds, 1), "resumed": self.resumed, "folder": str(self.folder),
+        }  # fmt: skip
+
+
+def summary(whole: Whole) -> dict[str, Any]:
+    """The shares of whole decisions and what was most often taken for what."""
+
+    def share(tally: Tally) -> dict[str, Any]:
+        return {"value": rounded(tally.share), "right": tally.right, "total": tally.total}
+
+    confusions = [
+        {"right": right, "decided": decided, "times": times}
+        for (right, decided), times in whole.tool.confusions.most_common(CONFUSIONS)
+    ]
+    return {
+        "tool": share(whole.tool), "full_call": share(whole.call), "decision": share(whole.decision),
+        "confusions": confusions,
+    }  # fmt: skip
+
+
+def rounded(share: float | None) -> float | None:
+    """Four places, as everywhere in our JSON."""
+    return None if share is None else round(share, 4)

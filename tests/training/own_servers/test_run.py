@@ -1,0 +1,179 @@
+"""A server's adapters from beginning to end with the embedded models: measured, kept, resumed, installed, used."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_dualtune.adapter_registry.manifest import load_manifest
+from mcp_dualtune.catalog.catalog import load_catalog_file
+from mcp_dualtune.cli.main import main
+from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.models import load_pipeline
+from mcp_dualtune.training.own_servers import budget, material
+from mcp_dualtune.training.own_servers.budget import expected_use, ordered, parse_budget, planned
+from mcp_dualtune.training.own_servers.install import install
+from mcp_dualtune.training.own_servers.material import make_material
+from mcp_dualtune.training.own_servers.run import Wish, train_server
+from mcp_dualtune.training.synthesis.own_examples import OwnExample
+from mcp_dualtune.types import ServerSpec
+from tests.training.invented_servers import invented
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Told:
+    """Keeps what it is told; calls `after` at every share."""
+
+    def __init__(self, after: Callable[[Told], None] = lambda told: None) -> None:
+        self.phases: list[str] = []
+        self.shares: list[float] = []
+        self._after = after
+
+    def phase(self, text: str) -> None:
+        self.phases.append(text)
+
+    def share(self, done: float, left: float) -> None:
+        self.shares.append(done)
+        self._after(self)
+
+
+def small() -> ServerSpec:
+    """Three tools of the help desk."""
+    server = invented("helpdesk")
+    return replace(server, tools=server.tools[1:4])
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same steps, few of each."""
+    monkeypatch.setattr(material, "LEAST", 60)
+    monkeypatch.setattr(material, "EACH", 20)
+    monkeypatch.setattr(budget, "CHOOSE", replace(budget.CHOOSE, steps=3, rows=1))
+    plans = {kind: replace(plan, steps=3, rows=1) for kind, plan in budget.PLANS.items()}
+    monkeypatch.setattr(budget, "PLANS", plans)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_interrupted_run_goes_on_and_what_is_better_is_installed(tmp_path: Path) -> None:
+    def interrupt(told: Told) -> None:
+        if len(told.shares) == 5:  # the first adapter is done, the second has begun
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_server(small(), Settings(), Wish(), tmp_path / "runs", Told(interrupt))
+    told = Told()
+    outcome = train_server(small(), Settings(), Wish(), tmp_path / "runs", told)
+    assert outcome.resumed
+    assert not any(phase.endswith("select/helpdesk") for phase in told.phases)
+    assert outcome.made[0].name == "select/helpdesk"
+    assert {made.kind for made in outcome.made} >= {"choose", "read"}
+    for made in outcome.made:
+        assert made.kept == (made.folder is not None) == ((made.after or 0) > (made.before or 0))
+    for made in outcome.kept:
+        assert made.folder is not None
+        manifest = load_manifest(made.folder)
+        assert (manifest.server, manifest.scores.after) == ("helpdesk", made.after)
+        assert manifest.data.sources["synthesis"] > 0
+        assert (manifest.stacked_on is None) == (made.kind == "choose")
+        assert made.megabytes < 1.4
+    assert outcome.before["decision"]["total"] == outcome.after["decision"]["total"] > 10
+    json.dumps(outcome.to_json())
+    # Once more: nothing is left to do, and nothing is done.
+    again = Told()
+    assert train_server(small(), Settings(), Wish(), tmp_path / "runs", again).made == outcome.made
+    assert not again.shares
+    place = tmp_path / "own"
+    place.mkdir()
+    assert {done.state for done in install(outcome.kept, place)} <= {"installed"}
+    assert {done.state for done in install(outcome.kept, place)} <= {"installed before"}
+    pipeline = load_pipeline(Settings(model=ModelSettings(user_adapters=place)))
+    assert pipeline.reader is not None
+    stores = (pipeline.choosing.adapters, pipeline.filling.adapters, pipeline.reader.adapters)
+    found = {stored.ref.path for store in stores for stored in store.adapters if place in stored.ref.path.parents}
+    assert len(found) == len(outcome.kept)
+    assert not any(store.retired for store in stores)
+
+
+def test_training_sees_no_wording_that_is_measured_and_the_parts_differ() -> None:
+    made = make_material(small(), 0)
+    learnt = {template.text for entry in made.training.entries for template in entry.requests}
+    gate, report = ({case.query for case in part} for part in (made.gate, made.report))
+    assert not gate & report
+    assert not (gate | report) & learnt
+    assert make_material(small(), 0).digest == made.digest != make_material(small(), 1).digest
+    for part in (made.gate, made.report):
+        assert {case.tool for case in part} >= {"none", "finish", *(tool.name for tool in small().tools)}
+
+
+def test_true_results_stand_in_the_place_of_made_up_ones_and_sources_are_counted() -> None:
+    own = [OwnExample("which tickets wait?", "helpdesk", "list_tickets", {})]
+    made = make_material(small(), 0, own, {"list_tickets": ['[{"key": "SUP-1"}]']})
+    entry = next(entry for entry in made.training.entries if entry.tool == "list_tickets")
+    assert entry.results == ('[{"key": "SUP-1"}]',)
+    assert (made.sources["examples"], made.sources["executed"]) == (1, 1)
+
+
+def test_a_server_like_one_of_ours_is_no_stranger_to_itself() -> None:
+    from mcp_dualtune.training.sources import tuned_corpus  # noqa: PLC0415
+
+    files = replace(tuned_corpus().servers["filesystem"], name="disk")
+    corpus = make_material(files, 0).corpus()
+    assert "filesystem" not in corpus.entries
+    assert {"disk", "time"} <= set(corpus.entries)
+
+
+def test_time_goes_first_to_what_is_asked_for_and_wrong() -> None:
+    server = small()
+    examples = [OwnExample(str(number), "helpdesk", "search_tickets") for number in range(6)]
+    use = expected_use(server, examples)
+    assert use["search_tickets"] > use["get_ticket"] > 0
+    tasks = ordered([budget.arguments_task("read", server, tool, 0.5, use[tool.name]) for tool in server.tools])
+    assert tasks[0].job.tool == "search_tickets"
+    first = planned(tasks[0], 90, tasks).minutes * 60
+    assert 90 / 3 < first < 90
+    assert planned(tasks[0], math.inf, tasks).minutes == math.inf
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("2", 120)])
+def test_budgets_are_read(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "-5m", "soon", "nan"])
+def test_what_is_no_length_of_time_is_an_error(text: str) -> None:
+    with pytest.raises(TrainingError, match="no length of time"):
+        parse_budget(text)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_commands_of_the_tutorial_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "TRAINING.md").read_text(encoding="utf-8")
+    commands = [line for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert len(commands) >= 3
+    assert len(load_catalog_file(ROOT / "examples" / "training" / "helpdesk.json").tools) == 10
+    config = tmp_path / "mcp.json"
+    config.write_text('{"mcpServers": {}}')
+    for name, value in (("STATE", "state"), ("ADAPTERS", "adapters"), ("CONFIG", "mcp.json")):
+        monkeypatch.setenv(f"DUALTUNE_{name}", str(tmp_path / value))
+    monkeypatch.chdir(ROOT)
+    for command in commands:
+        words = shlex.split(command)
+        assert words[0] == "dualtune"
+        # Ten tools take their time even in few steps: that the words are right shows before that.
+        if words[1] == "train":
+            words[words.index("--budget") + 1] = "15s"
+        assert main([*words[1:], "--json"]) == 0, command
+        printed: Any = json.loads(capsys.readouterr().out)
+        assert printed["servers" if words[1] == "train" else "adapters"]
