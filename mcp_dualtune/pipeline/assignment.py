@@ -177,7 +177,7 @@ def _several(page: Page, pointers: Pointers, slot: int, taken: set[int]) -> Iter
     starts = starts or likely[:1]
     doubt = math.prod(max(chance, 1.0 - chance) for chance in begun) ** (1.0 / max(len(starts), 1))
     seen: list[JSON] = []
-    for first, limit in zip(starts, [*starts[1:], len(page.tokens)], strict=True):
+    for first, limit in zip(starts, [*starts[1:], len(page.tokens)][: len(starts)], strict=True):
         ends = pointers.ends[slot][first]
         for last in _best(ends):
             value = page.value(slot, (first, last)) if first <= last < limit else None

@@ -85,3 +85,9 @@ def test_the_properties_of_one_object_in_a_list_do_not_share_words() -> None:
     found = found_values(page, pointers)
     values = [found[slot_number(page, "links", "[]", name)].values for name in ("a", "b")]
     assert values == [("ada",), ("bob",)]
+
+
+def test_a_list_whose_words_all_belong_to_others_has_no_values() -> None:
+    page = page_of("move a.md")
+    pointers = said(page, {("source",): [("a.md", 0.9)], ("names", "[]"): [("a.md", 0.8)]})
+    assert found_values(page, pointers)[slot_number(page, "names", "[]")].state == ELSEWHERE
