@@ -1,7 +1,7 @@
 """Trains LoRA adapters: what all stages have in common, and the adapters that write arguments on the decoder.
 
 One wrapped model serves every adapter of a trainer: its LoRA matrices are reset between adapters. An adapter that
-starts from another one is left out if it is worse on held-out requests.
+starts from another one, or comes on top of one, is left out if it is worse on held-out requests.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from mcp_dualtune.training.loop import Objective, Trainer, Writing
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make
 from mcp_dualtune.training.packing import Row, stream
 from mcp_dualtune.training.sources import Corpus, split
+from mcp_dualtune.types import AdapterRef
 
 ROW_LENGTH = 512
 RANK, ALPHA = 8, 16
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 HELD_OUT_ROWS = 12
+GOOD = 0.97
+"""Share of right answers from which on nothing is trained on top of an adapter."""
 TUNED_SHARE = 0.65
 """Share of groups on tuned servers; the rest keeps unseen servers working."""
 
@@ -40,6 +43,8 @@ class AdapterTrainer(ABC):
 
     adapted: AdaptedModel
     objective: Objective
+    below: AdapterRef | None = None
+    """The adapter that these are trained on top of."""
 
     def __init__(self, base: Path, runs: Path, output: Path, device: torch.device) -> None:
         self.base, self.runs, self.output, self.device = base, runs, output, device
@@ -67,16 +72,21 @@ class AdapterTrainer(ABC):
         own = next(iter(kept))
         model.eval()
         before = self.objective.measure(kept[own], job.plan.rows)
+        if self.below is not None and before["answer"] >= GOOD:
+            return None
         model.train()
         trainer = Trainer(model, self.objective, job.plan, self.runs / job.folder, device=self.device)
         after = trainer.run(lambda at: self.items(job, at), kept)[own]
-        if start is not None and after["answer"] < before["answer"]:
+        other = start is not None or self.below is not None
+        if other and after["answer"] < before["answer"]:
             return None
         manifest = Manifest(
             stage=job.stage, server=job.server, tool=job.tool, schema_fingerprint=job.fingerprint,
             base_digest=self.digest, rank=self.adapted.rank, licence="Apache-2.0",
             scores=Scores(round(before["answer"], 4), round(after["answer"], 4)),
             data=self._read(job, trainer.step * job.plan.rows),
+            stacked_on=self.below.content if self.below else None,
+            temperature=self.below.temperature if self.below else 1.0,
         )  # fmt: skip
         self.adapted.save(target, manifest)
         return manifest

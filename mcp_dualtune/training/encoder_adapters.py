@@ -21,14 +21,16 @@ from mcp_dualtune.training.adapters import AdapterTrainer, makers
 from mcp_dualtune.training.attention import register
 from mcp_dualtune.training.choosing import Choosing
 from mcp_dualtune.training.examples import Example, ExampleMaker, choice
-from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, set_temperature
+from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, merged, set_temperature
 from mcp_dualtune.training.reading import Pointing, readings
 from mcp_dualtune.training.sources import Corpus, calibration_cases
-from mcp_dualtune.types import NONE, Request
+from mcp_dualtune.types import NONE, AdapterRef, Request
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RANK, ALPHA = 32, 64
 READING_RANK, READING_ALPHA = 64, 128
+TOOL_RANK, TOOL_ALPHA = 2, 4
+"""Of what one tool adds to the generic reading adapter: a sixth of a megabyte."""
 MODULES = ("query", "key", "value", "dense")
 HEAD = ("slot", "token")
 BRANCHES = 24
@@ -36,7 +38,7 @@ BRANCHES = 24
 READING_BRANCHES = 6
 LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
-HELD_OUT_GROUPS, READING_GROUPS = 24, 30
+HELD_OUT_GROUPS, READING_GROUPS, TOOL_GROUPS = 24, 30, 8
 TUNED_SHARE = 0.5
 
 
@@ -181,6 +183,40 @@ class ReadingTrainer(AdapterTrainer):
             return maker.arguments_drill(rng) if roll < 0.93 else maker.arguments_public(rng)
 
         return one
+
+
+class ToolReadingTrainer(AdapterTrainer):
+    """`arguments/<server>/<tool>`: small matrices on top of the generic reading adapter."""
+
+    def __init__(
+        self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device, below: AdapterRef
+    ) -> None:
+        super().__init__(base, runs, output, device)
+        self.below = below
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        write = partial(readings, ReadingTemplate(tokenizer))
+        renderer = Renderer.for_tokenizer(tokenizer)
+        self.maker, self.judge = makers(renderer, corpus, branches=READING_BRANCHES, write=write)
+        model = load_trainable(base)
+        attach_head(model)
+        self.adapted = AdaptedModel(merged(model, below), (*MODULES, *HEAD), TOOL_RANK, TOOL_ALPHA, NAME)
+        self.objective = Pointing(self.adapted.model)
+
+    def items(self, job: Job, at: int) -> Iterator[Any]:
+        """Groups of requests to the tool."""
+        return self._pages(self.maker, job, job.folder, at)
+
+    def held_out(self, job: Job) -> Mapping[str, Sequence[Any]]:
+        """Held-out requests to the tool."""
+        source = self._pages(self.judge, job, f"judge/{job.folder}", 0)
+        return {"own": [next(source) for _ in range(TOOL_GROUPS)]}
+
+    def taught(self, item: Any) -> tuple[bytes, int]:
+        """A group is a list of pages."""
+        return repr(item).encode(), len(item)
+
+    def _pages(self, maker: ExampleMaker, job: Job, seed: str, at: int) -> Iterator[Any]:
+        return groups(partial(maker.arguments, targets=[str(job.server)], rename=0.0, tool=job.tool), seed, at)
 
 
 def load_trainable(base: Path) -> Any:

@@ -117,6 +117,11 @@ class AdaptedModel:
         partial.rmdir()
 
 
+def merged(model: Any, below: AdapterRef) -> Any:
+    """The model with an adapter's changes worked into its weights: what is trained then comes on top of them."""
+    return PeftModel.from_pretrained(model, below.path).merge_and_unload()
+
+
 def calibrate(engine: Engine, adapter: AdapterRef, examples: Sequence[Example]) -> float:
     """Fit the temperature of a choosing adapter on held-out examples and write it into its manifest."""
     scores, right = [], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +17,19 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.engine.load import model_digest
+from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import encoder_folder
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.training.adapters import ROW_LENGTH, WritingTrainer
 from mcp_dualtune.training.cases import CaseMaker
-from mcp_dualtune.training.encoder_adapters import ChoosingTrainer, ReadingTrainer
+from mcp_dualtune.training.encoder_adapters import ChoosingTrainer, ReadingTrainer, ToolReadingTrainer
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Plan, Trainer, Writing
 from mcp_dualtune.training.lora import Job, Make
 from mcp_dualtune.training.packing import PROMPT_WEIGHT, Row, stream
-from mcp_dualtune.training.sources import Corpus, load_corpus, split
+from mcp_dualtune.training.sources import TUNED, Corpus, load_corpus, split
 from mcp_dualtune.training.start import prepare
 from mcp_dualtune.training.tokenizer import train_tokenizer
 
@@ -38,6 +41,7 @@ SELECT = Plan(steps=600, rows=6, other_rate=4e-4, warmup=20, decay=0.8, measure_
 ROUTE = replace(SELECT, steps=400)
 SERVER = replace(SELECT, steps=60, rows=3, other_rate=3e-4, warmup=5)
 READING = Plan(steps=4000, rows=16, other_rate=4e-4, warmup=30, decay=0.6, measure_every=100, save_every=50)
+READING_TOOL = Plan(steps=30, rows=3, other_rate=1.5e-3, warmup=4, decay=0.6, measure_every=1000, save_every=1000)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
 TOOL = Plan(steps=30, rows=6, other_rate=3e-3, warmup=3, decay=0.8, measure_every=200, save_every=200)
 SPECIALISED = {
@@ -133,10 +137,34 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
     if (manifest := reading.train(job)) is not None:
         say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
         say(f"{job.folder}: temperature {reading.calibrate(job):.2f}")
+    train_tools(encoder, corpus, runs, output, say)
     filling = WritingTrainer(output, corpus, runs, output, pick_device())
     for job in argument_jobs(corpus):
         if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+
+
+def train_tools(
+    encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say, servers: Sequence[str] = TUNED
+) -> None:
+    """Reading adapters for single tools of tuned servers, on top of the generic one; what does not help is left out.
+
+    Raises:
+        TrainingError: there is no generic one.
+    """
+    below = AdapterStore([output / "reading"], model_digest(encoder)).best("arguments")
+    if below is None:
+        raise TrainingError(f"There is no adapter in {output / 'reading'}.", hint="Train it first.")
+    trainer = ToolReadingTrainer(encoder, corpus, runs, output, pick_device(), below)
+    for name in servers:
+        for tool in corpus.servers[name].tools:
+            asked = [entry for entry in corpus.entries[name] if entry.tool == tool.name]
+            if not asked or not set(tool.input_schema.get("properties") or {}).difference(*(e.ambient for e in asked)):
+                continue
+            place = f"reading/{name}/{tool.name}"
+            job = Job("arguments", READING_TOOL, name, tool.name, tool.schema_fingerprint, place)
+            if (manifest := trainer.train(job)) is not None:
+                say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
 
 
 def argument_jobs(corpus: Corpus) -> list[Job]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mcp_dualtune.adapter_registry.manifest import Manifest, TrainingData
@@ -30,7 +29,7 @@ from mcp_dualtune.training.choosing import Choosing
 from mcp_dualtune.training.encoder_adapters import HEAD, MODULES, NAME, groups, load_trainable
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Objective, Trainer, Watch, Writing
-from mcp_dualtune.training.lora import AdaptedModel, Job
+from mcp_dualtune.training.lora import AdaptedModel, Job, merged
 from mcp_dualtune.training.own_servers.material import Material
 from mcp_dualtune.training.packing import stream
 from mcp_dualtune.training.reading import Pointing, readings
@@ -193,11 +192,6 @@ def origin(store: AdapterStore, material: Material) -> AdapterRef | None:
         if (manifest.stage, manifest.server) == ("select", None):
             generic = generic or stored.ref
     return generic
-
-
-def merged(model: Any, below: AdapterRef) -> Any:
-    """The model with an adapter's changes worked into its weights: what is trained then comes on top of them."""
-    return PeftModel.from_pretrained(model, below.path).merge_and_unload()
 
 
 def with_fixed(case: Case, tool: ToolSpec) -> Case:
