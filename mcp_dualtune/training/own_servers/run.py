@@ -35,7 +35,7 @@ from mcp_dualtune.training.own_servers.measuring import (
     measure_select,
     measure_whole,
 )
-from mcp_dualtune.training.own_servers.outcome import Made, Outcome, summary
+from mcp_dualtune.training.own_servers.outcome import Made, Outcome, rounded, summary
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.training.synthesis.own_examples import OwnExample
@@ -141,7 +141,7 @@ class _Run:
                 continue
             one = self._one(task, before, tasks[number:], len(tasks))
             state.put(one.to_json(), "made", task.job.folder, seconds=self.spent)
-            made.append(one)
+            made.append(Made.from_json(one.to_json()))  # as another start of the same run would tell it
         after = state.get("after")
         if after is None:
             self.tell.phase(f"{name}: measuring the whole")
@@ -237,7 +237,7 @@ class _Run:
         reason = "" if better else "no better than what is in use" if has.right == had.right else "worse"
         size = (target / WEIGHTS).stat().st_size / 1e6
         if better:
-            scores = Scores(had.share, has.share)
+            scores = Scores(rounded(had.share), rounded(has.share))
             save_manifest(replace(load_manifest(target), scores=scores, temperature=fit_temperature(has)), target)
         else:
             shutil.rmtree(target)

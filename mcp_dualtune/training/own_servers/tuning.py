@@ -29,6 +29,7 @@ from transformers import (
     AutoModelForCausalLM,
     BitsAndBytesConfig,
     DataCollatorWithFlattening,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -129,6 +130,8 @@ def tune(folder: Path, watch: Watch = lambda share: None) -> Path:
         data_collator=_collator(recipe),
         callbacks=[_Watching(watch)],
     )
+    # It prints on stdout, which belongs to the caller's report.
+    trainer.remove_callback(PrinterCallback)
     trainer.limit = recipe.minutes and recipe.minutes * 60
     saved = sorted((folder / CHECKPOINTS).glob("checkpoint-*"))
     trainer.train(resume_from_checkpoint=bool(saved))
