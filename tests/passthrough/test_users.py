@@ -73,6 +73,24 @@ async def test_questions_of_two_users_at_once_reach_each_his_own(mode: Any, back
     ]
 
 
+@pytest.mark.parametrize("back_mode", ERAS)
+@pytest.mark.parametrize("mode", ERAS)
+@bounded
+async def test_log_messages_of_calls_at_once_reach_each_his_own(mode: Any, back_mode: str) -> None:
+    users = [User(name=name) for name in ("Ana", "Bo")]
+
+    async def use(server: GatewayServer, user: User) -> None:
+        level = "info" if mode == "auto" else None
+        async with Client(server, mode=mode, logging_callback=user.log, log_level=level) as client:
+            await client.call_tool("fixture__meet", {"who": user.name})
+
+    async with serving(back_mode) as (server, _), anyio.create_task_group() as tasks:
+        for user in users:
+            tasks.start_soon(use, server, user)
+    for user in users:
+        assert [data for _, data, _ in user.logs] == [{"for": user.name, "number": number} for number in range(3)]
+
+
 @pytest.mark.parametrize("mode", ERAS)
 @bounded
 async def test_a_question_that_may_belong_to_two_users_is_put_to_neither(mode: Any, tmp_path: Path) -> None:
