@@ -22,6 +22,9 @@ from mcp_dualtune.downstream.questions import Caller, Forwarded
 from mcp_dualtune.errors import DownstreamError
 from mcp_dualtune.types import JSON, Offer, ToolCall, ToolResult
 
+Standing = Callable[[str], Caller]
+"""Gives for the name of a server who answers it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +38,7 @@ class Offers:
         self._lanes = Lanes(pool)
         self._offers: dict[str, Offer] = {}
         self._wanted: dict[str, Counter[str]] = {}
-        self._standing: Caller | None = None
+        self._standing: Standing | None = None
         self._group: TaskGroup | None = None
 
     async def __aenter__(self) -> Offers:
@@ -63,7 +66,7 @@ class Offers:
         self._offers[server] = connection.offer
         if connection.news is None:
             connection.news = lambda method, params: self._hear(server, params)
-            connection.askers.standing = self._standing
+            connection.askers.standing = self._standing(server) if self._standing else None
             for uri in self._wanted.get(server, ()):
                 self._start(self._subscribe, connection, uri)
 
@@ -138,11 +141,11 @@ class Offers:
         if connection is not None and uri in connection.subscribed:
             self._start(self._unsubscribe, connection, uri)
 
-    def stand_in(self, standing: Caller | None) -> None:
+    def stand_in(self, standing: Standing | None) -> None:
         """From now on `standing` answers what servers ask on shared connections while no request runs."""
         self._standing = standing
         for connection in self._shared():
-            connection.askers.standing = standing
+            connection.askers.standing = standing(connection.config.name) if standing else None
 
     def say_roots_changed(self, user: Hashable, shared: bool) -> None:
         """Tell the servers on a user's connections that its folders are others now; `shared` ones when it is alone."""
