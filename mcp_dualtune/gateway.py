@@ -367,7 +367,7 @@ class Gateway:
 
     def _on_change(self, name: str) -> None:
         if self._live.take(name):
-            self.offers.note(name)
+            self.offers.note(name, self._live.prompts(name))
             self._announce()
 
     def _announce(self) -> None:

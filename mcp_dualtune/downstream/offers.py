@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 
 import anyio
@@ -58,12 +59,13 @@ class Offers:
     def __iter__(self) -> Iterator[Offer]:
         return iter(self._offers.values())
 
-    def note(self, server: str) -> None:
-        """A server is ready, or offers something else now."""
+    def note(self, server: str, prompts: Iterable[Mapping[str, JSON]] | None = None) -> None:
+        """A server is ready, or offers something else now; of its `prompts` only these are shown, None shows all."""
         connection = self._pool.connection(server)
         if connection is None:
             return
-        self._offers[server] = connection.offer
+        offer = connection.offer
+        self._offers[server] = offer if prompts is None else replace(offer, prompts=tuple(prompts))
         if connection.news is None:
             connection.news = lambda method, params: self._hear(server, params)
             connection.askers.standing = self._standing(server) if self._standing else None
