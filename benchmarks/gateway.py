@@ -270,6 +270,7 @@ def tell(found: Mapping[str, Any]) -> None:
         print(f"\n{transport} in front, stdio behind")
         print(
             f"{'way':<10} {'callers':>7} {'p50 ms':>8} {'p95 ms':>8} {'added p50':>9} {'added p95':>9} {'calls/s':>8}"
+            f" {'cpu ms':>7}"
         )
         for callers in map(str, CALLERS):
             for name, by_callers in ways.items():

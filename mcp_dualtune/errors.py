@@ -96,6 +96,12 @@ class InputRequired(ProtocolError):
         super().__init__(message)
         self.result = result
 
+    @property
+    def questions(self) -> tuple[Mapping[str, Any], ...]:
+        """What is asked, in wire spelling."""
+        asked = self.result.get("inputRequests")
+        return tuple(one for one in asked.values() if isinstance(one, Mapping)) if isinstance(asked, Mapping) else ()
+
 
 class EngineError(DualTuneError):
     """The model cannot do what was asked."""

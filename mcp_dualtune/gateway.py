@@ -23,6 +23,7 @@ from mcp_dualtune.catalog.shortlist import rank_tools
 from mcp_dualtune.config import Config, default_path
 from mcp_dualtune.config.changes import Changes, compare, live_settings
 from mcp_dualtune.config.watch import follow as follow_file
+from mcp_dualtune.downstream.audited import Audited
 from mcp_dualtune.downstream.connection import Progress
 from mcp_dualtune.downstream.offers import Offers
 from mcp_dualtune.downstream.pool import Pool, ServerState
@@ -268,6 +269,38 @@ class Gateway:
         actions = Actions(self._decide, made, self._tool, self._policy, confirm=confirm, trace=trace)
         return await call_checked(ToolCall(server, tool, arguments), actions)
 
+    async def request(
+        self,
+        server: str,
+        method: str,
+        params: Mapping[str, JSON],
+        *,
+        watch: Progress | None = None,
+        caller: Caller | None = None,
+        straight: bool = False,
+    ) -> Mapping[str, JSON]:
+        """Send any other request that a client makes itself; see `Offers.request`.
+
+        Raises:
+            InputRequired: the server asks for input, and the client takes that as an answer (`straight`).
+            DownstreamError: the server did not do its part.
+        """
+        trace = self._recorder.follow()
+        trace.answers(server, params.get("inputResponses"))
+        asked = Audited.maybe(caller, server, trace)
+        work = self.offers.request(server, method, params, caller=asked, progress=watch, straight=straight)
+        return await trace.access(server, method, params, work)
+
+    async def subscribe(self, server: str, uri: str) -> None:
+        """Have a client told of changes of a resource; see `Offers.subscribe`."""
+        work = self.offers.subscribe(server, uri)
+        await self._recorder.follow().access(server, "resources/subscribe", {"uri": uri}, work)
+
+    def stand_in(self, standing: Caller | None) -> None:
+        """From now on `standing` answers what servers ask while no request of its user runs."""
+        trace = self._recorder.follow()
+        self.offers.stand_in(None if standing is None else lambda server: Audited(standing, server, trace))
+
     @contextmanager
     def _traced(self, request: Request) -> Iterator[RequestTrace]:
         """Check the text of a request and trace it to its end, also a bad one.
@@ -324,14 +357,17 @@ class Gateway:
             raise ServerUnavailable(
                 "No server stands behind this catalog.", hint="Use a config with servers.", retryable=False
             )
-        return await trace.call(call, self.offers.call(call, caller, watch, forwarded))
+        if forwarded is not None:
+            trace.answers(call.server, forwarded.fields.get("inputResponses"))
+        asked = Audited.maybe(caller, call.server, trace)
+        return await trace.call(call, self.offers.call(call, asked, watch, forwarded))
 
     def _tool(self, server: str, name: str) -> ToolSpec:
         return self._given.tool(server, name) if self._given else self._live.tool(server, name)
 
     def _on_change(self, name: str) -> None:
         if self._live.take(name):
-            self.offers.note(name)
+            self.offers.note(name, self._live.prompts(name))
             self._announce()
 
     def _announce(self) -> None:

@@ -16,8 +16,10 @@ from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.config.changes import Changes
 from mcp_dualtune.downstream.pool import Pool, ServerState
 from mcp_dualtune.errors import CatalogError, PolicyError, ServerUnavailable
-from mcp_dualtune.security.pins import Pins
+from mcp_dualtune.security.pins import Checked, Pins
 from mcp_dualtune.types import JSON, ToolSpec
+
+_NOTHING = Checked((), None, {})
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +32,7 @@ class LiveCatalog:
         """The tools of all servers that have been ready."""
         self._servers, self._pool, self._pins = tuple(servers), pool, pins
         self._built: dict[str, BuiltServer] = {}
-        self._held: dict[str, Mapping[str, str]] = {}
-        self._instructions: dict[str, str | None] = {}
+        self._checked: dict[str, Checked] = {}
         self._unproven: set[str] = set()
         """Servers that were changed and have not been ready since."""
 
@@ -43,11 +44,18 @@ class LiveCatalog:
     @property
     def held(self) -> Mapping[tuple[str, str], str]:
         """By server and tool: why a tool is not offered until the user approves it."""
-        return {(server, tool): reason for server, held in self._held.items() for tool, reason in held.items()}
+        return {(name, tool): reason for name, one in self._checked.items() for tool, reason in one.held.items()}
 
     def instructions(self, server: str) -> str | None:
         """The instructions of a server, as far as they are trusted."""
-        return self._instructions.get(server)
+        return self._of(server).instructions
+
+    def prompts(self, server: str) -> tuple[JSON, ...]:
+        """The prompts of a server, as far as they are trusted."""
+        return self._of(server).prompts
+
+    def _of(self, server: str) -> Checked:
+        return self._checked.get(server, _NOTHING)
 
     def tool(self, server: str, name: str) -> ToolSpec:
         """A tool that may be called.
@@ -59,7 +67,7 @@ class LiveCatalog:
         try:
             return self.catalog.tool(server, name)
         except CatalogError:
-            reason = self._held.get(server, {}).get(name)
+            reason = self._of(server).held.get(name)
             if reason is None:
                 raise
         raise PolicyError(f"{server}/{name} was not called: {reason}.")
@@ -89,8 +97,9 @@ class LiveCatalog:
             raise ServerUnavailable("No server is configured.", hint=hint, retryable=False)
 
     def approved_since(self, servers: Sequence[ServerConfig]) -> list[str]:
-        """Servers whose held tools somebody has approved in the meantime; they need no new start."""
-        return [server.name for server in servers if self._held.get(server.name) and self._pins.outdated(server)]
+        """Servers of which somebody has approved in the meantime what was held; they need no new start."""
+        waiting = [server for server in servers if (one := self._of(server.name)).held or one.held_prompts]
+        return [server.name for server in waiting if self._pins.outdated(server)]
 
     def take(self, name: str) -> bool:
         """A server is ready, lists something else, or is gone: whether that changes the catalog."""
@@ -109,8 +118,8 @@ class LiveCatalog:
         self._servers = tuple(servers)
         self._unproven |= set(changes.restarted)
         for name in changes.removed:
-            for known in (self._built, self._held, self._instructions):
-                known.pop(name, None)
+            self._built.pop(name, None)
+            self._checked.pop(name, None)
         for name in changes.adjusted:
             self._build(name)
         self._renew()
@@ -119,13 +128,15 @@ class LiveCatalog:
         if self._pool.state(name).status != "ready":
             return False
         server = next(server for server in self._servers if server.name == name)
-        checked = self._pins.check(server, self._pool.tools(name), self._pool.instructions(name))
-        self._held[name], self._instructions[name] = checked.held, checked.instructions
+        listed = self._pool.tools(name), self._pool.instructions(name), self._pool.prompts(name)
+        checked = self._checked[name] = self._pins.check(server, *listed)
         built = _build(server, checked.tools, checked.instructions)
         held = tuple(SkippedTool(tool, reason) for tool, reason in checked.held.items())
         self._built[name] = built = replace(built, skipped=built.skipped + held)
         for skipped in built.skipped:
             logger.warning("%s: the tool %r is left out: %s", name, skipped.name, skipped.reason)
+        for prompt, reason in checked.held_prompts.items():
+            logger.warning("%s: the prompt %r is left out: %s", name, prompt, reason)
         return True
 
     def _renew(self) -> None:

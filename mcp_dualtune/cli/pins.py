@@ -29,7 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "; ".join(f"{name}: {meaning}" for name, meaning in ACTIONS.items())
     parser.add_argument("action", nargs="?", choices=list(ACTIONS), default="list", help=about)
     parser.add_argument("server", nargs="?", metavar="SERVER", help="only this server")
-    parser.add_argument("tool", nargs="?", metavar="TOOL", help="only this tool of it, or (instructions)")
+    parser.add_argument(
+        "tool", nargs="?", metavar="TOOL", help='only this tool of it, "(instructions)", or a prompt as "(prompt) NAME"'
+    )
     parser.add_argument("--all", action="store_true", help="approve or reset: every server")
 
 

@@ -53,7 +53,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"dualtune: listening on {address}", file=sys.stderr)
         print(f"dualtune: {key}", file=sys.stderr, flush=True)
 
-    anyio.run(serve_web, gateway, args.transport, http, announce)
+    # uvloop does not exist for Windows.
+    options = {"use_uvloop": sys.platform != "win32"}
+    anyio.run(serve_web, gateway, args.transport, http, announce, backend_options=options)
     return 0
 
 

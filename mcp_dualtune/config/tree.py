@@ -229,6 +229,8 @@ class HttpSettings:
     """Name of the environment variable that holds the bearer token."""
     token: str | None = field(default=None, repr=False, metadata={"own": False})
     """The token itself, read when the config is loaded; never written in the file."""
+    resume: bool = False
+    """Whether a client whose stream broke gets what it missed; every answer then begins with one event more."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from typing import Any, cast
 
 import anyio
@@ -46,6 +47,9 @@ _LIST_CHANGES = (
     wire_types.ResourceListChangedNotification,
     wire_types.PromptListChangedNotification,
 )
+
+_behind: ContextVar[Caller | None] = ContextVar("behind", default=None)
+"""Whose request this is. Over HTTP the SDK brings it back with every message on that request's own stream."""
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +211,7 @@ class Connection:
             self._list_changed.set()
         elif isinstance(message, BaseModel):
             data = message.model_dump(by_alias=True, mode="json", exclude_none=True)
-            caller = self.askers.current()
+            caller = _behind.get() or self.askers.current()
             if isinstance(message, wire_types.ResourceUpdatedNotification):
                 if self.news is not None:
                     self.news(data["method"], data["params"])
@@ -291,11 +295,14 @@ class Connection:
             raise ServerUnavailable(f'"{self.config.name}" is not connected.', hint="Try again in a moment.")
         limit = timeout if timeout is not None else self.config.options.call_timeout
         request = _Request(method=method, params=self._addressed(params, caller))
+        behind = _behind.set(caller)
         try:
             with self.askers.limit(limit):
                 answer = await session.send_request(request, _AS_IT_IS, progress_callback=cast(Any, progress))
         except (MCPError, TimeoutError, anyio.ClosedResourceError, anyio.BrokenResourceError, RuntimeError) as error:
             raise mask_error(await self._explain_call(error, what, limit, wire)) from error
+        finally:
+            _behind.reset(behind)
         return answer.whole if isinstance(answer, Kept) else cast(Mapping[str, JSON], answer)
 
     def _addressed(self, params: Mapping[str, JSON], caller: Caller | None) -> dict[str, Any]:

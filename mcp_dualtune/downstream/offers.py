@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from types import TracebackType
 
 import anyio
@@ -21,6 +22,9 @@ from mcp_dualtune.downstream.pool import Pool
 from mcp_dualtune.downstream.questions import Caller, Forwarded
 from mcp_dualtune.errors import DownstreamError
 from mcp_dualtune.types import JSON, Offer, ToolCall, ToolResult
+
+Standing = Callable[[str], Caller]
+"""Gives for the name of a server who answers it."""
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Offers:
         self._lanes = Lanes(pool)
         self._offers: dict[str, Offer] = {}
         self._wanted: dict[str, Counter[str]] = {}
-        self._standing: Caller | None = None
+        self._standing: Standing | None = None
         self._group: TaskGroup | None = None
 
     async def __aenter__(self) -> Offers:
@@ -55,15 +59,16 @@ class Offers:
     def __iter__(self) -> Iterator[Offer]:
         return iter(self._offers.values())
 
-    def note(self, server: str) -> None:
-        """A server is ready, or offers something else now."""
+    def note(self, server: str, prompts: Iterable[Mapping[str, JSON]] | None = None) -> None:
+        """A server is ready, or offers something else now; of its `prompts` only these are shown, None shows all."""
         connection = self._pool.connection(server)
         if connection is None:
             return
-        self._offers[server] = connection.offer
+        offer = connection.offer
+        self._offers[server] = offer if prompts is None else replace(offer, prompts=tuple(prompts))
         if connection.news is None:
             connection.news = lambda method, params: self._hear(server, params)
-            connection.askers.standing = self._standing
+            connection.askers.standing = self._standing(server) if self._standing else None
             for uri in self._wanted.get(server, ()):
                 self._start(self._subscribe, connection, uri)
 
@@ -138,11 +143,11 @@ class Offers:
         if connection is not None and uri in connection.subscribed:
             self._start(self._unsubscribe, connection, uri)
 
-    def stand_in(self, standing: Caller | None) -> None:
+    def stand_in(self, standing: Standing | None) -> None:
         """From now on `standing` answers what servers ask on shared connections while no request runs."""
         self._standing = standing
         for connection in self._shared():
-            connection.askers.standing = standing
+            connection.askers.standing = standing(connection.config.name) if standing else None
 
     def say_roots_changed(self, user: Hashable, shared: bool) -> None:
         """Tell the servers on a user's connections that its folders are others now; `shared` ones when it is alone."""

@@ -113,6 +113,15 @@ class Pool:
         connection = self._keeper(name).connection
         return connection.tools if connection is not None else ()
 
+    def prompts(self, name: str) -> tuple[Mapping[str, JSON], ...]:
+        """The prompts of a server in wire spelling; none while it is not ready.
+
+        Raises:
+            ServerUnavailable: no server of this name is configured.
+        """
+        connection = self._keeper(name).connection
+        return connection.offer.prompts if connection is not None else ()
+
     def instructions(self, name: str) -> str | None:
         """What the server says about its use, once it is ready.
 

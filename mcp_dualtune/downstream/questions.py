@@ -7,6 +7,7 @@ protocol asks for before it answers. Refuses to own how a question reaches a per
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -163,7 +164,10 @@ class Askers:
     """
 
     def __init__(self) -> None:
-        self._running: list[Caller | None] = []
+        self._running: dict[object, Caller | None] = {}
+        """By request, the latest one last."""
+        self._users: Counter[Hashable] = Counter()
+        """How many of them each user has; counted along, as every call of a hundred looks at it."""
         self._left: dict[Hashable, float] = {}
         self.standing: Caller | None = None
         """Who is asked while nothing runs; None for nobody."""
@@ -175,7 +179,9 @@ class Askers:
     @contextmanager
     def running(self, caller: Caller | None) -> Iterator[None]:
         """`caller` has a request on this connection; one that ends without an answer counts for a while longer."""
-        self._running.append(caller)
+        request, user = object(), None if caller is None else caller.user
+        self._running[request] = caller
+        self._users[user] += 1
         answered = False
         try:
             yield
@@ -184,24 +190,25 @@ class Askers:
             answered = True
             raise
         finally:
-            # From the end and by identity: one caller may have several requests here.
-            place = max(at for at, other in enumerate(self._running) if other is caller)
-            del self._running[place]
+            del self._running[request]
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
             if not answered:
-                self._left[_user(caller)] = anyio.current_time() + LEFT_SECONDS
+                self._left[user] = anyio.current_time() + LEFT_SECONDS
 
     def present(self) -> set[Hashable]:
         """The users whose requests the server may be asking for."""
         if self._left:
             now = anyio.current_time()
             self._left = {user: until for user, until in self._left.items() if until > now}
-        return {*map(_user, self._running), *self._left}
+        return {*self._users, *self._left}
 
     def current(self) -> Caller | None:
         """Whom a question or message of the server belongs to; None when that is nobody, or not certain."""
         if not self._running:
             return self.standing
-        return self._running[-1] if len(self.present()) == 1 else None
+        return next(reversed(self._running.values())) if len(self.present()) == 1 else None
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
@@ -212,7 +219,7 @@ class Askers:
         """
         with anyio.CancelScope() as scope:
             self._limits[scope] = seconds
-            self._wind()
+            scope.deadline = math.inf if self._questions else anyio.current_time() + seconds
             try:
                 yield
             finally:
@@ -238,7 +245,3 @@ class Askers:
                 scope.deadline = math.inf
             elif scope.deadline == math.inf:
                 scope.deadline = anyio.current_time() + seconds
-
-
-def _user(caller: Caller | None) -> Hashable:
-    return None if caller is None else caller.user

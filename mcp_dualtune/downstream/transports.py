@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
+import anyio
 import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -23,10 +24,14 @@ from mcp_dualtune.downstream.stdio import ChildProcess
 from mcp_dualtune.errors import DownstreamError, ServerUnavailable
 
 HTTP_CONNECT_SECONDS = 30.0
+"""Connecting and sending; answers are bounded by the limits of each call instead."""
 PATIENCE_SECONDS = 900.0
 """Silence beyond a call's limit after which a request that the server never ended is given up: longer than a person
 may think about a question."""
-"""Connecting and sending; answers are bounded by the limits of each call instead."""
+END_SECONDS = 0.2
+"""For the end of a stream after its answer; it usually comes with it."""
+KEPT_CONNECTIONS = 100
+"""Idle connections to one server that are kept for the next calls."""
 SSE_IDLE_SECONDS = 86_400.0
 
 Streams = tuple[Any, Any]
@@ -97,6 +102,8 @@ class _RemoteLink:
         return f"It answered HTTP {self._refusal}." if self._refusal else ""
 
     async def _look_at(self, response: httpx2.Response) -> None:
+        if _answers_as_stream(response) and isinstance(response.stream, httpx2.AsyncByteStream):
+            response.stream = _ReadToItsEnd(response.stream)
         # The SDK turns a refused request into one generic message; the number says what to do.
         self._refusal = response.status_code if response.status_code in (401, 403, 404) else None
 
@@ -121,12 +128,45 @@ class _RemoteLink:
 
         hooks: dict[str, list[Any]] = {"request": [bound], "response": [self._look_at]}
         timeout = httpx2.Timeout(HTTP_CONNECT_SECONDS, read=None)
+        # Every running call holds a connection; none may wait for another's end, which can be hours away.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
         async with (
-            httpx2.AsyncClient(headers=headers, auth=auth, timeout=timeout, event_hooks=hooks) as client,
+            httpx2.AsyncClient(headers=headers, auth=auth, timeout=timeout, limits=limits, event_hooks=hooks) as client,
             # One event can be one whole result; its size is the server's business, as on stdio.
             streamable_http_client(url, http_client=client, max_sse_event_size=None) as opened,
         ):
             yield opened
+
+
+class _ReadToItsEnd(httpx2.AsyncByteStream):
+    """A stream whose last bytes are read when it is closed.
+
+    The SDK closes an answer's stream as soon as the answer is there, a moment before its end. A connection that was not
+    read to the end cannot be used again, so every call would open another.
+    """
+
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+        self._inner, self._rest = inner, aiter(inner)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._rest
+
+    async def aclose(self) -> None:
+        """Read what little is left, and close."""
+        try:
+            with anyio.move_on_after(END_SECONDS):
+                async for _ in self._rest:
+                    pass
+        except (httpx2.HTTPError, httpx2.StreamError):
+            pass  # Whoever wanted to read it has been told.
+        finally:
+            await self._inner.aclose()
+
+
+def _answers_as_stream(response: httpx2.Response) -> bool:
+    request = response.request
+    is_answer = request.method == "POST" and request.headers.get("mcp-method") != "subscriptions/listen"
+    return is_answer and response.headers.get("content-type", "").startswith("text/event-stream")
 
 
 class _WindowsLink:

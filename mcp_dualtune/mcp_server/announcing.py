@@ -98,7 +98,7 @@ class Announcer:
             self._listening.setdefault(place, Counter())[uri] += 1
         try:
             for place, _ in places:
-                await self._gateway.offers.subscribe(*place)
+                await self._gateway.subscribe(*place)
             return await self._listen(ctx, params)
         finally:
             with anyio.CancelScope(shield=True):
@@ -125,7 +125,7 @@ class Announcer:
         self._sessions[connection] = session
         connection.exit_stack.push_async_callback(self._part, connection)
         if self._one_user and self.exposing:
-            self._gateway.offers.stand_in(session)
+            self._gateway.stand_in(session)
             if "roots" in session.capabilities:
                 # Servers that asked before the client came got no answer; now they may ask again.
                 self.roots_changed(connection)
@@ -134,7 +134,7 @@ class Announcer:
         session = self._sessions.pop(connection, None)
         offers = self._gateway.offers
         if self._one_user:
-            offers.stand_in(next(iter(self._sessions.values()), None))
+            self._gateway.stand_in(next(iter(self._sessions.values()), None))
         else:
             await offers.close_of(connection)
         for place in session.subscribed if session else ():

@@ -15,6 +15,7 @@ from typing import Literal
 
 from mcp.server.runner import serve_dual_era_loop
 from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPASGIApp
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_dualtune.config import HttpSettings
 from mcp_dualtune.errors import ConfigError
 from mcp_dualtune.mcp_server.conversation import Conversations
+from mcp_dualtune.mcp_server.replay import Sessions
 from mcp_dualtune.mcp_server.server import GatewayServer
 
 WebTransport = Literal["http", "sse"]
@@ -82,9 +84,9 @@ def web_application(server: GatewayServer, transport: WebTransport, settings: Ht
     """The application for one transport, behind the token when there is one."""
     security = _security(settings.host)
     if transport == "http":
-        application = server.streamable_http_app(
-            streamable_http_path=PATHS["http"], host=settings.host, transport_security=security
-        )
+        sessions = Sessions(server, security, settings.resume)
+        route = Route(PATHS["http"], StreamableHTTPASGIApp(sessions))
+        application = Starlette(routes=[route], lifespan=lambda _: sessions.run())
     else:
         application = _sse_application(server, security)
     return _TokenGate(application, settings.token) if settings.token else application

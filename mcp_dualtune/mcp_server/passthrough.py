@@ -195,7 +195,7 @@ class Passthrough:
             return whole(ctx, {"completion": {"values": [], "hasMore": False}})
         given = {**_rest(ctx), "ref": {**(ctx.params or {})["ref"], "name" if is_prompt else "uri": own}}
         try:
-            return whole(ctx, await self._gateway.offers.request(server, ctx.method, given))
+            return whole(ctx, await self._gateway.request(server, ctx.method, given))
         except DualTuneError as error:
             results.refuse(error)
 
@@ -206,7 +206,7 @@ class Passthrough:
             raise MCPError(NOT_FOUND_BEFORE, f"Resource not found: {params.uri}", {"uri": params.uri})
         if session is not None and place not in session.subscribed:
             try:
-                await self._gateway.offers.subscribe(*place)
+                await self._gateway.subscribe(*place)
             except DualTuneError as error:
                 results.refuse(error)
             session.subscribed[place] = str(params.uri)
@@ -227,12 +227,12 @@ class Passthrough:
         server, own = place
         params = {**_rest(ctx), key: own}
         try:
-            result = await self._gateway.offers.request(
+            result = await self._gateway.request(
                 server,
                 ctx.method,
                 params,
+                watch=conversation.relay,
                 caller=conversation,
-                progress=conversation.relay,
                 straight=conversation.modern,
             )
         except InputRequired as asked:

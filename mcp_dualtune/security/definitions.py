@@ -1,4 +1,4 @@
-"""What of a server is pinned: the parts of its tools that say what they are and do, in one canonical form.
+"""What of a server is pinned: the parts of its tools and prompts that say what they are and do, in one canonical form.
 
 Owns the choice of parts, the canonical text and its hash. Refuses to own: keeping them (`pin_file`) and what follows
 from a difference (`pins`).
@@ -16,15 +16,18 @@ from mcp_dualtune.types import JSON
 
 PARTS = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 """Keys of a tool that reach the model, the client or the policy as words or rules. `_meta` and icons do not."""
+PROMPT_PARTS = ("name", "title", "description", "arguments")
 INSTRUCTIONS = "(instructions)"
 """Stands for the server's own instructions in the list of its tools; no tool may be called so."""
+PROMPT = "(prompt) "
+"""Stands before the name of a prompt there; no tool's name may begin so."""
 LONGEST_KEPT = 200_000
 """Characters of a definition that is kept to be shown; of a longer one only the hash is kept."""
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One pinned thing: a tool's parts, or a server's instructions."""
+    """One pinned thing: the parts of a tool or prompt, or a server's instructions."""
 
     digest: str
     """sha256 hex of the canonical text."""
@@ -39,6 +42,15 @@ def define_tool(wire: Mapping[str, JSON]) -> Definition:
         ValueError: it is nested too deeply, or holds what is not JSON.
     """
     return _define({key: wire[key] for key in PARTS if wire.get(key) is not None})
+
+
+def define_prompt(wire: Mapping[str, JSON]) -> Definition:
+    """The definition of a prompt in wire spelling; its messages are none of it, as they are made when it is asked for.
+
+    Raises:
+        ValueError: as `define_tool`.
+    """
+    return _define({key: wire[key] for key in PROMPT_PARTS if wire.get(key) is not None})
 
 
 def define_instructions(text: str) -> Definition:

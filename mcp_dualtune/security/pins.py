@@ -1,4 +1,4 @@
-"""Whether a server's tools are still the ones that were trusted at its first use.
+"""Whether a server's tools and prompts are still the ones that were trusted at its first use.
 
 Owns the rules: the first use trusts, later a new or changed tool waits for an approval. Refuses to own: what a tool's
 definition is (`definitions`), files (`pin_file`), and showing differences (`cli`).
@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 from typing import Literal
 
 from mcp_dualtune.config import ServerConfig
 from mcp_dualtune.errors import ConfigError
-from mcp_dualtune.security.definitions import INSTRUCTIONS, Definition, define_instructions, define_tool
+from mcp_dualtune.security.definitions import (
+    INSTRUCTIONS,
+    PROMPT,
+    Definition,
+    define_instructions,
+    define_prompt,
+    define_tool,
+)
 from mcp_dualtune.security.pin_file import Entry, PinFiles, ServerPins, entry, identity_of
 from mcp_dualtune.types import JSON
 
@@ -39,6 +46,10 @@ class Checked:
     """The trusted ones."""
     held: Mapping[str, str]
     """By name of a tool that is left out: why."""
+    prompts: tuple[JSON, ...] = ()
+    """Those that may be shown, in wire spelling."""
+    held_prompts: Mapping[str, str] = field(default_factory=dict)
+    """By name of a prompt that is left out: why."""
 
 
 class Pins:
@@ -56,12 +67,15 @@ class Pins:
         self._first: dict[str, float] = {}
         self._seen: dict[str, tuple[int, int] | None] = {}
 
-    def check(self, server: ServerConfig, tools: Sequence[JSON], instructions: str | None) -> Checked:
+    def check(
+        self, server: ServerConfig, tools: Sequence[JSON], instructions: str | None, prompts: Sequence[JSON] = ()
+    ) -> Checked:
         """Compare what a server lists now with its pins; never raises, because one server must not stop the others."""
+        everything = Checked(tuple(tools), instructions, {}, tuple(prompts))
         if self.mode == "off":
-            return Checked(tuple(tools), instructions, {})
+            return everything
         try:
-            checked, pins = self._compare(server, tools, instructions)
+            checked, pins = self._compare(server, everything)
         except ConfigError as error:
             logger.warning("%s: %s", server.name, error)
             named = {str(tool.get("name")): error.message for tool in tools if isinstance(tool, Mapping)}
@@ -70,9 +84,9 @@ class Pins:
             self._keep(server, pins)
         if self.mode == "enforce":
             return checked
-        for name, reason in checked.held.items():
+        for name, reason in (*checked.held.items(), *checked.held_prompts.items()):
             logger.warning("%s: %r is used all the same, as dualtune.pins is warn: %s", server.name, name, reason)
-        return Checked(tuple(tools), instructions, {})
+        return everything
 
     def outdated(self, server: ServerConfig) -> bool:
         """Whether the pins of a server were changed by somebody else, such as `dualtune pins approve`."""
@@ -81,9 +95,8 @@ class Pins:
         identity = identity_of(server)
         return identity in self._seen and self._files.stamp(server.name, identity) != self._seen[identity]
 
-    def _compare(
-        self, server: ServerConfig, tools: Sequence[JSON], instructions: str | None
-    ) -> tuple[Checked, ServerPins | None]:
+    def _compare(self, server: ServerConfig, listed: Checked) -> tuple[Checked, ServerPins | None]:
+        instructions = listed.instructions
         identity = identity_of(server)
         known = self._load(server.name, identity)
         if known is None:
@@ -92,17 +105,24 @@ class Pins:
                 logging.WARNING if self._files else logging.DEBUG,
                 "%s: first use; its %d tools are trusted as they are now (see `dualtune pins`)",
                 server.name,
-                len(tools),
+                len(listed.tools),
             )
         trusting = self._clock() - self._first.get(identity, float("-inf")) <= FIRST_USE_SECONDS
         review = _Review(server.name, dict(known.pinned) if known else {}, trusting)
-        kept = [tool for tool in tools if review.passes_tool(tool)]
+        tools = tuple(tool for tool in listed.tools if review.passes_tool(tool))
+        prompts = tuple(prompt for prompt in listed.prompts if review.passes_prompt(prompt))
         trusted = instructions
         if instructions and not review.passes(INSTRUCTIONS, define_instructions(instructions)):
             before = review.pinned.get(INSTRUCTIONS)
             trusted = (before.definition.value or {}).get("instructions") if before else None
             logger.warning("%s: its instructions are not the trusted ones: %s", server.name, review.held[INSTRUCTIONS])
-        held = {name: reason for name, reason in review.held.items() if name != INSTRUCTIONS}
+        held = dict.fromkeys(review.impossible, "no tool can have this name")
+        held_prompts = {}
+        for name, reason in review.held.items():
+            if name.startswith(PROMPT):
+                held_prompts[name.removeprefix(PROMPT)] = reason
+            elif name != INSTRUCTIONS:
+                held[name] = reason
         # What waits keeps its date for as long as it stays the same.
         before_waiting = known.waiting if known else {}
         waiting = {
@@ -110,7 +130,7 @@ class Pins:
             for name, definition in review.waiting.items()
         }
         pins = ServerPins(server.name, identity, review.pinned, waiting)
-        return Checked(tuple(kept), trusted, held), (pins if pins != known else None)
+        return Checked(tools, trusted, held, prompts, held_prompts), (pins if pins != known else None)
 
     def _load(self, name: str, identity: str) -> ServerPins | None:
         if self._files is None or identity in self._memory:
@@ -138,17 +158,30 @@ class _Review:
         self.server, self.pinned, self.trusting = server, pinned, trusting
         self.held: dict[str, str] = {}
         self.waiting: dict[str, Definition] = {}
+        self.impossible: set[str] = set()
+        """Tools under names that stand for something else."""
 
     def passes_tool(self, tool: JSON) -> bool:
         """Whether a tool may be offered; what has no name passes, as the catalog leaves it out anyway."""
         if not isinstance(tool, Mapping) or not isinstance(tool.get("name"), str):
             return True
         name = str(tool["name"])
-        if name == INSTRUCTIONS:
-            self.held[name] = "no tool can have this name"
+        if name == INSTRUCTIONS or name.startswith(PROMPT):
+            self.impossible.add(name)
             return False
+        return self._passes_entry(name, tool, define_tool)
+
+    def passes_prompt(self, prompt: JSON) -> bool:
+        """The same for a prompt."""
+        if not isinstance(prompt, Mapping) or not isinstance(prompt.get("name"), str):
+            return True
+        return self._passes_entry(f"{PROMPT}{prompt['name']}", prompt, define_prompt)
+
+    def _passes_entry(
+        self, name: str, entry: Mapping[str, JSON], define: Callable[[Mapping[str, JSON]], Definition]
+    ) -> bool:
         try:
-            definition = define_tool(tool)
+            definition = define(entry)
         except ValueError as error:
             self.held[name] = f"its definition cannot be pinned: it is {error}"
             return False

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeVar
 
-from mcp_dualtune.errors import DualTuneError
+from mcp_dualtune.errors import DualTuneError, InputRequired
 from mcp_dualtune.tracing.caller import Caller, caller
-from mcp_dualtune.tracing.events import Event, Kind, call_data, step_data
+from mcp_dualtune.tracing.events import Event, Kind, access_data, answer_data, call_data, question_data, step_data
 from mcp_dualtune.types import JSON, Decision, Step, ToolCall, ToolResult, Trajectory
 
+Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
@@ -58,13 +60,12 @@ class Recorder:
         """Start the trace of what is not a request in words: a call that a client names itself."""
         return RequestTrace(self, uuid.uuid4().hex[:12])
 
-    def emit(self, request: str, kind: Kind, data: Mapping[str, JSON]) -> None:
+    def emit(self, request: str, kind: Kind, data: Mapping[str, JSON], who: Caller) -> None:
         """Write one event to every sink that still works."""
         if not self._sinks:
             return
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        who = Caller(caller().door, self._redact(caller().client))
-        event = Event(request, kind, at, self._redact(data), who)
+        event = Event(request, kind, at, self._redact(data), Caller(who.door, self._redact(who.client)))
         for sink in tuple(self._sinks):
             try:
                 if kind in sink.kinds:
@@ -81,15 +82,16 @@ class Recorder:
 
 
 class RequestTrace:
-    """The events of one request."""
+    """The events of one request, all under the name of who made it."""
 
     def __init__(self, recorder: Recorder, request: str) -> None:
         self._recorder = recorder
+        self._who = caller()
         self.id = request
 
     def record(self, kind: Kind, data: Mapping[str, JSON]) -> None:
         """Record any event."""
-        self._recorder.emit(self.id, kind, data)
+        self._recorder.emit(self.id, kind, data, self._who)
 
     def decision(self, decision: Decision) -> None:
         """Record what the stages chose."""
@@ -101,17 +103,48 @@ class RequestTrace:
 
     async def call(self, call: ToolCall, work: Awaitable[ToolResult]) -> ToolResult:
         """Wait for the call that `work` makes, and record how it ended, also when nobody waits any more."""
-        began, status = perf_counter(), "cancelled"
-        try:
+        with self._timed("call", call_data(call)) as ended:
             result = await work
-            status = "error" if result.is_error else "ok"
-            return result
+            ended["status"] = "error" if result.is_error else "ok"
+        return result
+
+    async def access(self, server: str, method: str, params: Mapping[str, JSON], work: Awaitable[Result]) -> Result:
+        """The same for a client's request that is no call."""
+        with self._timed("access", access_data(server, method, params)) as ended:
+            result = await work
+            ended["status"] = "ok"
+        return result
+
+    async def question(self, server: str, method: str, params: Mapping[str, JSON], work: Awaitable[JSON]) -> JSON:
+        """The same for a server's question to the user, which `work` puts; not what the answer says."""
+        with self._timed("question", question_data(server, method, params)) as ended:
+            answer = await work
+            ended["status"] = answer_data(answer)["status"]
+        return answer
+
+    def answers(self, server: str, given: JSON) -> None:
+        """Record that a request brings the user's answers to what its server asked before."""
+        for answer in given.values() if isinstance(given, Mapping) else ():
+            self.record("question", {"server": server, **answer_data(answer)})
+
+    @contextmanager
+    def _timed(self, kind: Kind, data: Mapping[str, JSON]) -> Iterator[dict[str, JSON]]:
+        began = perf_counter()
+        ended: dict[str, JSON] = {"status": "cancelled"}
+        try:
+            yield ended
+        except InputRequired as asked:
+            ended["status"] = "asks"
+            for question in asked.questions:
+                params = question.get("params") or {}
+                about = question_data(str(data["server"]), str(question.get("method")), params)
+                self.record("question", {**about, "status": "passed on"})
+            raise
         except DualTuneError as error:
-            status = type(error).__name__
+            ended["status"] = type(error).__name__
             raise
         finally:
-            ms = round((perf_counter() - began) * 1000, 1)
-            self.record("call", {**call_data(call), "status": status, "ms": ms})
+            self.record(kind, {**data, **ended, "ms": round((perf_counter() - began) * 1000, 1)})
 
     def approval(self, call: ToolCall, reason: str) -> None:
         """Record that the user said yes to a call."""

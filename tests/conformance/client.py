@@ -1,7 +1,8 @@
 """The client of the suite's client scenarios: our downstream side, and the SDK's own client for comparison.
 
 It uses everything that a scenario's server offers. Ours does so through a gateway in this process, so that the
-scenario judges what the gateway says to its servers. `stub.py` is what the suite starts; it asks the `Clients` here.
+scenario judges what the gateway says to its servers; `auth/*` is in `logins`. `stub.py` is what the suite starts; it
+asks the `Clients` here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mcp_dualtune.config import Config, PolicyRule, ServerConfig, ServerOptions,
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.server import build_server
 from mcp_dualtune.pipeline.decide import Pipeline
+from tests.conformance import logins
 
 LIMIT = 25.0
 """Seconds; the suite gives a scenario thirty."""
@@ -81,9 +83,13 @@ async def through_gateway(url: str, mode: Mode) -> AsyncIterator[Client]:
             yield client
 
 
-async def run(way: Way, url: str, version: str, context: Mapping[str, Any]) -> None:
+async def run(way: Way, url: str, scenario: str, version: str, context: Mapping[str, Any]) -> None:
     """Use what is at `url` in the protocol era that the suite asks for."""
     mode: Mode = "auto" if version >= MODERN else "legacy"
+    if scenario.startswith("auth/"):
+        with anyio.fail_after(LIMIT):
+            await logins.LOGINS[way](logins.Scenario(scenario, url, mode, context))
+        return
     opened = through_gateway(url, mode) if way == "gateway" else Client(url, mode=mode, elicitation_callback=fill_in)
     with anyio.fail_after(LIMIT):
         async with opened as client:

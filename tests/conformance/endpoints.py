@@ -37,6 +37,7 @@ def gateway_config(folder: Path, era: Era, url: str | None = None) -> Path:
             "mcpServers": {"conformance": {"url": url} if url else started},
             "dualtune": {
                 "expose": "all",
+                "http": {"resume": True},
                 "pins": "off",  # scenarios make the server grow a tool, which pins would hold back
                 "state": str(folder),
                 "policy": rules,

@@ -20,6 +20,7 @@ def main(port: str, way: str, url: str) -> str:
     wanted = {
         "way": way,
         "url": url,
+        "scenario": os.environ.get("MCP_CONFORMANCE_SCENARIO", ""),
         "version": os.environ.get("MCP_CONFORMANCE_PROTOCOL_VERSION", ""),
         "context": json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT", "{}")),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,13 @@ class Suite:
         listed = MODULES / self.package / "requirements" / f"{self.revision}.yaml"
         return frozenset(yaml.safe_load(listed.read_text(encoding="utf-8"))[leg])
 
+    @property
+    def client_scenarios(self) -> tuple[str, ...]:
+        """The client scenarios that are run for this revision."""
+        if self.revision == "2025-11-25":
+            return (*_OLDER, *LOGINS)
+        return (*_NEWER, *LOGINS, *_NEWER_LOGINS, *EXTENSIONS)
+
 
 SUITES = (
     Suite("0.1.16, 2025-11-25", "conformance-stable", "2025-11-25", "legacy", lists_requirements=False),
@@ -48,20 +55,56 @@ SUITES = (
     Suite("0.2.0-alpha.12, 2026-07-28", "conformance-next", "2026-07-28", "auto", lists_requirements=True),
 )
 
-CLIENT_SCENARIOS = {
-    "2025-11-25": ("initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry"),
-    "2026-07-28": (
-        "tools_call",
-        "request-metadata",
-        "sep-2322-client-request-state",
-        "http-standard-headers",
-        "http-custom-headers",
-        "http-invalid-tool-headers",
-        "json-schema-ref-no-deref",
-        "json-schema-2020-12-preservation",
-    ),
-}
-"""All but `auth/*`, which wants a browser's part played."""
+_OLDER = ("initialize", "tools_call", "elicitation-sep1034-client-defaults", "sse-retry")
+_NEWER = (
+    "tools_call",
+    "request-metadata",
+    "sep-2322-client-request-state",
+    "http-standard-headers",
+    "http-custom-headers",
+    "http-invalid-tool-headers",
+    "json-schema-ref-no-deref",
+    "json-schema-2020-12-preservation",
+)
+LOGINS = (
+    "auth/metadata-default",
+    "auth/metadata-var1",
+    "auth/metadata-var2",
+    "auth/metadata-var3",
+    "auth/basic-cimd",
+    "auth/scope-from-www-authenticate",
+    "auth/scope-from-scopes-supported",
+    "auth/scope-omitted-when-undefined",
+    "auth/scope-step-up",
+    "auth/scope-retry-limit",
+    "auth/token-endpoint-auth-basic",
+    "auth/token-endpoint-auth-post",
+    "auth/token-endpoint-auth-none",
+    "auth/pre-registration",
+)
+"""Of both revisions."""
+_NEWER_LOGINS = (
+    "auth/resource-mismatch",
+    "auth/offline-access-scope",
+    "auth/offline-access-not-supported",
+    "auth/authorization-server-migration",
+    "auth/iss-supported",
+    "auth/iss-not-advertised",
+    "auth/iss-supported-missing",
+    "auth/iss-wrong-issuer",
+    "auth/iss-unexpected",
+    "auth/iss-normalized",
+    "auth/metadata-issuer-mismatch",
+)
+EXTENSIONS = (
+    "auth/client-credentials-basic",
+    "auth/client-credentials-jwt",
+    "auth/enterprise-managed-authorization",
+    "auth/dpop",
+    "auth/dpop-nonce",
+    "auth/wif-jwt-bearer",
+)
+"""Logins beyond the protocol itself; not scored."""
 
 
 @dataclass(frozen=True)
@@ -105,22 +148,34 @@ def _server_outcomes(folder: Path) -> dict[str, Outcome]:
     }
 
 
-def run_client_suite(suite: Suite, command: str, folder: Path) -> dict[str, Outcome]:
-    """The client scenarios of `suite` against the client that `command` starts; raw results go into `folder`."""
+def run_client_suite(
+    suite: Suite, command: str, folder: Path, names: Sequence[str] | None = None
+) -> dict[str, Outcome]:
+    """The client scenarios of `suite` (or those of these `names`) against the client that `command` starts.
+
+    Raw results go into `folder`.
+    """
     with ThreadPoolExecutor(AT_ONCE) as threads:
         runs = {
             name: threads.submit(_run_client_scenario, suite, name, command, folder)
-            for name in CLIENT_SCENARIOS[suite.revision]
+            for name in names or suite.client_scenarios
         }
         return {name: run.result() for name, run in runs.items()}
 
 
 def _run_client_scenario(suite: Suite, scenario: str, command: str, folder: Path) -> Outcome:
-    chosen = ["--scenario", scenario, "--spec-version", suite.revision]
-    ended = _run(suite, ["client", "--command", command, *chosen, "-o", str(folder)])
-    found = _outcome(next(folder.glob(f"{scenario}-*/checks.json")))
+    # An extension belongs to no revision.
+    version = [] if scenario in EXTENSIONS else ["--spec-version", suite.revision]
+    ended = _run(suite, ["client", "--command", command, "--scenario", scenario, *version, "-o", str(folder)])
+    # The time is part of the name, and one scenario's name may begin with another's.
+    made = next(
+        (path for path in folder.glob(f"{scenario}-*") if _STAMP.sub("", path.name) == Path(scenario).name), None
+    )
+    if made is None:
+        return Outcome(0, (f"not run: {ended.stdout.strip()[-300:]}",))
+    found = _outcome(made / "checks.json")
     if found.good and ended.returncode:
-        said = next(folder.glob(f"{scenario}-*/stderr.txt")).read_text(encoding="utf-8").strip()
+        said = (made / "stderr.txt").read_text(encoding="utf-8").strip()
         return Outcome(found.passed, (f"the client ended with an error: {said[-300:]}",))
     return found
 

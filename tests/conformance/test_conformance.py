@@ -11,7 +11,16 @@ import pytest
 from tests.conformance.__main__ import STUB
 from tests.conformance.client import clients
 from tests.conformance.report import Comparison
-from tests.conformance.suites import SUITES, Era, Outcome, Suite, run_client_suite, run_server_suite
+from tests.conformance.suites import (
+    EXTENSIONS,
+    LOGINS,
+    SUITES,
+    Era,
+    Outcome,
+    Suite,
+    run_client_suite,
+    run_server_suite,
+)
 
 pytestmark = pytest.mark.timeout(500)
 
@@ -42,7 +51,11 @@ def stub(node: str) -> Iterator[str]:
 @pytest.mark.node
 @pytest.mark.parametrize("suite", SUITES[1:], ids=lambda suite: str(suite.title))
 def test_every_client_scenario_passes_with_our_downstream_side(suite: Suite, stub: str, tmp_path: Path) -> None:
-    outcomes = run_client_suite(suite, stub, tmp_path)
+    # The older revision's logins are among the newer one's.
+    chosen = [name for name in suite.client_scenarios if name not in (*EXTENSIONS, *LOGINS)]
+    if suite is SUITES[-1]:
+        chosen += [*LOGINS, EXTENSIONS[0]]
+    outcomes = run_client_suite(suite, stub, tmp_path, chosen)
     assert failed(outcomes, None) == {}
 
 

@@ -30,7 +30,7 @@ ICON = {"src": "https://icons.example/a.png", "mimeType": "image/png", "sizes": 
 FORM = {"type": "object", "properties": {"name": {"type": "string", "default": "Ana"}}, "required": ["name"]}
 NOTHING = {"type": "object", "properties": {}}
 NAMES = [
-    *("blocks", "fail", "refuse", "progress", "log", "wait", "meta", "big"),
+    *("blocks", "fail", "refuse", "progress", "log", "wait", "meta", "big", "meet"),
     *("ask", "ask_twice", "visit", "sample", "roots", "grow", "touch", "folders"),
 ]
 TOOLS: dict[str, dict[str, Any]] = {
@@ -68,6 +68,8 @@ class Fixture:
         self.extra: list[str] = []
         self.subscribers: list[Any] = []
         self.roots: list[str] = []
+        self.present: list[str] = []
+        self.both = anyio.Event()
 
     # Tools
 
@@ -108,6 +110,17 @@ class Fixture:
         for level in ("debug", "info", "error"):
             await ctx.session.send_log_message(level, {"said": level}, "fixture", ctx.request_id)
         return text("logged")
+
+    async def do_meet(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
+        """Log on behalf of this call once another one is running beside it."""
+        who = (params.arguments or {})["who"]
+        self.present.append(who)
+        if len(self.present) == 2:
+            self.both.set()
+        await self.both.wait()
+        for number in range(3):
+            await ctx.session.send_log_message("error", {"for": who, "number": number}, "fixture", ctx.request_id)
+        return text(who)
 
     async def do_wait(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
         # A file, because whoever looks may be talking to another process of this server.

@@ -18,6 +18,8 @@ from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server import passthrough
 from mcp_dualtune.mcp_server.server import build_server
 from mcp_dualtune.mcp_server.shelf import Shelf, alias
+from mcp_dualtune.security.pin_file import PinFiles, identity_of
+from mcp_dualtune.security.pins import approve
 from mcp_dualtune.types import Offer
 from tests.downstream.servers import unruly
 from tests.passthrough.conftest import ERAS, FIXTURE, START_LIMIT, bounded, gateway_to
@@ -156,3 +158,34 @@ async def test_a_server_that_is_late_is_announced(monkeypatch: pytest.MonkeyPatc
         if not (await client.list_resources()).resources:
             await told.wait()
         assert len((await client.list_resources()).resources) == 2
+
+
+async def test_a_prompt_that_came_later_is_not_shown_until_it_is_approved(tmp_path: Path) -> None:
+    server = fixture("fixture")
+
+    async def shown(client: Client) -> list[str]:
+        return [prompt.name for prompt in (await client.list_prompts()).prompts]
+
+    with anyio.fail_after(START_LIMIT):
+        async with (
+            gateway_to(server, state=tmp_path) as gateway,
+            Client(build_server(gateway), mode="legacy") as client,
+        ):
+            assert await shown(client) == ["fixture__greet"]
+        changed = anyio.Event()
+        async with (
+            gateway_to(server, state=tmp_path) as gateway,
+            Client(build_server(gateway), mode="legacy") as client,
+        ):
+            gateway.changed.append(changed.set)
+            await client.call_tool("fixture__grow", {})
+            await changed.wait()
+            assert await shown(client) == ["fixture__greet"]
+            with pytest.raises(MCPError, match="Unknown prompt"):
+                await client.get_prompt("fixture__extra0")
+            files = PinFiles(tmp_path)
+            known = files.load("fixture", identity_of(server))
+            assert known is not None
+            files.save(approve(known, ["(prompt) extra0"]))
+            await gateway.wait_ready()
+            assert await shown(client) == ["fixture__greet", "fixture__extra0"]

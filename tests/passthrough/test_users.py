@@ -18,7 +18,8 @@ from mcp.shared.exceptions import MCPError
 from mcp_dualtune.config import ServerConfig, ServerOptions
 from mcp_dualtune.gateway import Gateway
 from mcp_dualtune.mcp_server.server import GatewayServer, build_server
-from tests.passthrough.conftest import ERAS, START_LIMIT, User, bounded, entry, fixture_over, gateway_to
+from tests.passthrough.conftest import ERAS, START_LIMIT, User, bounded, entry, fixture_over, gateway_to, serve_app
+from tests.passthrough.fixture_server import make_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -71,6 +72,45 @@ async def test_questions_of_two_users_at_once_reach_each_his_own(mode: Any, back
         ["Name of Bo?"],
         ["Name of Cy?"],
     ]
+
+
+@pytest.mark.parametrize("back_mode", ERAS)
+@pytest.mark.parametrize("mode", ERAS)
+@bounded
+async def test_log_messages_of_calls_at_once_reach_each_his_own(mode: Any, back_mode: str) -> None:
+    users = [User(name=name) for name in ("Ana", "Bo")]
+
+    async def use(server: GatewayServer, user: User) -> None:
+        level = "info" if mode == "auto" else None
+        async with Client(server, mode=mode, logging_callback=user.log, log_level=level) as client:
+            await client.call_tool("fixture__meet", {"who": user.name})
+
+    async with serving(back_mode) as (server, _), anyio.create_task_group() as tasks:
+        for user in users:
+            tasks.start_soon(use, server, user)
+    for user in users:
+        assert [data for _, data, _ in user.logs] == [{"for": user.name, "number": number} for number in range(3)]
+
+
+@pytest.mark.parametrize("back_mode", ERAS)
+@bounded
+async def test_connections_are_used_again(back_mode: Any) -> None:
+    seen: list[Any] = []
+    app = make_server().streamable_http_app()
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope.get("client"))
+        await app(scope, receive, send)
+
+    async with serve_app(watched, "/mcp") as url:
+        options = ServerOptions(start_timeout=START_LIMIT, mode=back_mode)
+        async with gateway_to(ServerConfig(options=options, **entry("http", url))) as gateway:
+            seen.clear()
+            for number in range(20):
+                await gateway.call("fixture", "echo", {"value": number})
+    assert len(seen) >= 20
+    # A pause of seconds, which a busy machine makes, ends an idle one.
+    assert len(set(seen)) <= 6
 
 
 @pytest.mark.parametrize("mode", ERAS)

@@ -109,21 +109,23 @@ async def test_audit_tells_who_did_what_and_how_it_ended(tmp_path: Path) -> None
         told.approval(CALL, "it may change things")
         await told.call(CALL, ends(ToolResult(({"type": "text", "text": "whole"},))))
         await told.call(CALL, ends(ToolResult((), is_error=True)))
+    # Who made a request is behind everything that follows from it, wherever it is recorded.
     told.refusal(CALL, "the rule says deny")
     with pytest.raises(ServerUnavailable):
         await told.call(CALL, ends(ServerUnavailable("gone")))
     with anyio.move_on_after(0):
         await told.call(CALL, anyio.sleep_forever())  # type: ignore[arg-type]
+    recorder.follow().refusal(CALL, "the rule says deny")
     recorder.close()
     lines = [json.loads(line) for line in audit.read_text(encoding="utf-8").splitlines()]
     assert [line["event"] for line in lines] == [
-        "decision", "elicitation", "approval", "call", "call", "refusal", "call", "call",
+        "decision", "elicitation", "approval", "call", "call", "refusal", "call", "call", "refusal",
     ]  # fmt: skip
     assert [line["status"] for line in lines if line["event"] == "call"] == [
         "ok", "error", "ServerUnavailable", "cancelled",
     ]  # fmt: skip
-    assert {(line["door"], line["client"]) for line in lines[:5]} == {("stdio", f"desktop 1.2 token={MASK}")}
-    assert (lines[5]["door"], lines[5]["client"]) == ("library", None)
+    assert {(line["door"], line["client"]) for line in lines[:-1]} == {("stdio", f"desktop 1.2 token={MASK}")}
+    assert (lines[-1]["door"], lines[-1]["client"]) == ("library", None)
     assert lines[3]["arguments"] == {"path": "a.md", "token": MASK} and lines[3]["ms"] >= 0 and lines[3]["at"]
     assert "whole" not in audit.read_text(encoding="utf-8")
     assert [json.loads(line)["event"] for line in trace.read_text(encoding="utf-8").splitlines()] == [
