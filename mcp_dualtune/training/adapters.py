@@ -1,7 +1,7 @@
 """Trains LoRA adapters: what all stages have in common, and the adapters that write arguments on the decoder.
 
 One wrapped model serves every adapter of a trainer: its LoRA matrices are reset between adapters. An adapter that
-starts from another one, or comes on top of one, is left out if it is worse on held-out requests.
+starts from another one, or comes on top of one, is left out unless it is better on held-out requests.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class AdapterTrainer(ABC):
         trainer = Trainer(model, self.objective, job.plan, self.runs / job.folder, device=self.device)
         after = trainer.run(lambda at: self.items(job, at), kept)[own]
         other = start is not None or self.below is not None
-        if other and after["answer"] < before["answer"]:
+        if other and after["answer"] <= before["answer"]:
             return None
         manifest = Manifest(
             stage=job.stage, server=job.server, tool=job.tool, schema_fingerprint=job.fingerprint,

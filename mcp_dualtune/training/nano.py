@@ -24,6 +24,7 @@ from mcp_dualtune.models import encoder_folder
 from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.training.adapters import ROW_LENGTH, WritingTrainer
 from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.confidence import apply, assembled, everyday, fit, judge
 from mcp_dualtune.training.encoder_adapters import ChoosingTrainer, ReadingTrainer, ToolReadingTrainer
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Plan, Trainer, Writing
@@ -142,6 +143,9 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
     for job in argument_jobs(corpus):
         if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:
             say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+    factor = fit(judge(assembled(output, encoder), everyday(corpus, SEED)))
+    apply(output / "reading", factor)
+    say(f"reading: temperatures times {factor:.2f}, so that the confidence of whole decisions is right")
 
 
 def train_tools(
