@@ -29,8 +29,8 @@ from mcp_dualtune.types import NONE, AdapterRef, Request
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
 RANK, ALPHA = 32, 64
 READING_RANK, READING_ALPHA = 64, 128
-TOOL_RANK, TOOL_ALPHA = 2, 4
-"""Of what one tool adds to the generic reading adapter: a sixth of a megabyte."""
+SERVER_RANK, TOOL_RANK = 16, 2
+"""Of what a server adds to the generic choosing adapter (1.3 MB), and a tool to the generic reading adapter (0.2)."""
 MODULES = ("query", "key", "value", "dense")
 HEAD = ("slot", "token")
 BRANCHES = 24
@@ -43,14 +43,27 @@ TUNED_SHARE = 0.5
 
 
 class ChoosingTrainer(AdapterTrainer):
-    """`route`, `select`, and `select/<server>`."""
+    """`route` and `select`, or `select/<server>` on top of `select`."""
 
-    def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        base: Path,
+        corpus: Corpus,
+        runs: Path,
+        output: Path,
+        device: torch.device,
+        below: AdapterRef | None = None,
+    ) -> None:
         super().__init__(base, runs, output, device)
+        self.below = below
         tokenizer = AutoTokenizer.from_pretrained(base)
         renderer = Renderer.for_tokenizer(tokenizer)
         self.maker, self.judge = makers(renderer, corpus, branches=BRANCHES, listed_tools=LISTED_TOOLS)
-        self.adapted = AdaptedModel(load_trainable(base), MODULES, RANK, ALPHA, NAME)
+        model = load_trainable(base)
+        if below is None:
+            self.adapted = AdaptedModel(model, MODULES, RANK, ALPHA, NAME)
+        else:
+            self.adapted = AdaptedModel(merged(model, below), MODULES, SERVER_RANK, 2 * SERVER_RANK, NAME)
         self.objective = Choosing(self.adapted.model, int(tokenizer.cls_token_id))
 
     def items(self, job: Job, at: int) -> Iterator[Any]:
@@ -74,7 +87,7 @@ class ChoosingTrainer(AdapterTrainer):
     def calibrate(self, job: Job) -> float:
         """Fit the temperature of a choosing adapter on everyday requests, half of them on servers never seen."""
         engine = EncoderEngine(load_encoder(self.base))
-        adapter = AdapterStore([self.output / job.folder], engine.digest).best(job.stage, job.server)
+        adapter = AdapterStore([self.output / job.stage], engine.digest).best(job.stage, job.server)
         if adapter is None:
             raise ValueError(f"There is no adapter {job.folder} in {self.output}.")
         return calibrate(engine, adapter, self._everyday(job))
@@ -86,10 +99,12 @@ class ChoosingTrainer(AdapterTrainer):
             servers = [corpus.servers[name] for name in corpus.tuned]
             found = [choice(renderer.route(Request(case.query), servers), case.server.name or NONE) for case in cases]
         else:
-            own = [case for case in cases if case.server.name and job.server in (None, case.server.name)]
-            found = [choice(renderer.select(Request(case.query), case.server), case.tool) for case in own]
+            asked = [case for case in cases if case.server.name and job.server in (None, case.server.name)]
+            found = [choice(renderer.select(Request(case.query), case.server), case.tool) for case in asked]
         if job.server is not None:
-            return found
+            # A server has few of them, and a temperature fitted on right choices alone would say 1 to everything.
+            own = [example for group in self.held_out(job)["own"] for example in group]
+            return found + own[: len(found)]
         unseen = [example for group in self._held_out(job, list(corpus.dev), self.maker) for example in group]
         return found + unseen[: len(found)]
 
@@ -199,7 +214,7 @@ class ToolReadingTrainer(AdapterTrainer):
         self.maker, self.judge = makers(renderer, corpus, branches=READING_BRANCHES, write=write)
         model = load_trainable(base)
         attach_head(model)
-        self.adapted = AdaptedModel(merged(model, below), (*MODULES, *HEAD), TOOL_RANK, TOOL_ALPHA, NAME)
+        self.adapted = AdaptedModel(merged(model, below), (*MODULES, *HEAD), TOOL_RANK, 2 * TOOL_RANK, NAME)
         self.objective = Pointing(self.adapted.model)
 
     def items(self, job: Job, at: int) -> Iterator[Any]:

@@ -33,6 +33,7 @@ from mcp_dualtune.training.packing import PROMPT_WEIGHT, Row, stream
 from mcp_dualtune.training.sources import TUNED, Corpus, load_corpus, split
 from mcp_dualtune.training.start import prepare
 from mcp_dualtune.training.tokenizer import train_tokenizer
+from mcp_dualtune.types import AdapterRef, Stage
 
 CONTEXT = 4096
 WIDTH, LAYERS, HEADS, INNER = 384, 6, 6, 512
@@ -40,7 +41,7 @@ HELD_OUT_ROWS = 24
 BASE = Plan(steps=6000, rows=12, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
 SELECT = Plan(steps=600, rows=6, other_rate=4e-4, warmup=20, decay=0.8, measure_every=100, save_every=50)
 ROUTE = replace(SELECT, steps=400)
-SERVER = replace(SELECT, steps=60, rows=3, other_rate=3e-4, warmup=5)
+SERVER = replace(SELECT, steps=40, rows=3, other_rate=1e-3, warmup=5)
 READING = Plan(steps=4000, rows=16, other_rate=4e-4, warmup=30, decay=0.6, measure_every=100, save_every=50)
 READING_TOOL = Plan(steps=30, rows=3, other_rate=1.5e-3, warmup=4, decay=0.6, measure_every=1000, save_every=1000)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
@@ -123,16 +124,7 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
         plan = BASE if minutes is None else replace(BASE, minutes=minutes)
         model = train_base(corpus, vocabulary, runs, plan=plan, encoder=encoder)
         shutil.copytree(model, output, dirs_exist_ok=True)
-    choosing = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
-    # Routing, and choosing among one server's tools, start from what choosing any tool has taught.
-    own = [Job("select", SERVER, name, None, corpus.servers[name].tools_fingerprint) for name in corpus.tuned]
-    for job, start in (
-        (Job("select", SELECT), None),
-        *((job, output / "select") for job in (Job("route", ROUTE), *own)),
-    ):
-        if (manifest := choosing.train(job, start)) is not None:
-            say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
-            say(f"{job.name}: temperature {choosing.calibrate(job):.2f}")
+    train_choosing(encoder, corpus, runs, output, say)
     job = Job("arguments", READING, place="reading")
     reading = ReadingTrainer(encoder, corpus, runs, output, pick_device())
     if (manifest := reading.train(job)) is not None:
@@ -148,17 +140,40 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
     say(f"reading: temperatures times {factor:.2f}, so that the confidence of whole decisions is right")
 
 
+def train_choosing(encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say) -> None:
+    """`select`, `route` from what choosing any tool has taught, and for tuned servers what comes on top of `select`."""
+
+    def run(trainer: ChoosingTrainer, jobs: Sequence[Job], start: Path | None = None) -> None:
+        for job in jobs:
+            if (manifest := trainer.train(job, start)) is not None:
+                say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+                say(f"{job.name}: temperature {trainer.calibrate(job):.2f}")
+
+    trainer = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
+    run(trainer, [Job("select", SELECT)])
+    run(trainer, [Job("route", ROUTE)], output / "select")
+    own = [Job("select", SERVER, name, None, corpus.servers[name].tools_fingerprint) for name in corpus.tuned]
+    below = generic(output / "select", encoder, "select")
+    run(ChoosingTrainer(encoder, corpus, runs, output, pick_device(), below), own)
+
+
+def generic(folder: Path, encoder: Path, stage: Stage) -> AdapterRef:
+    """The adapter that those for single servers or tools come on top of.
+
+    Raises:
+        TrainingError: it is not there.
+    """
+    found = AdapterStore([folder], model_digest(encoder)).best(stage)
+    if found is None:
+        raise TrainingError(f"There is no adapter in {folder}.", hint="Train it first.")
+    return found
+
+
 def train_tools(
     encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say, servers: Sequence[str] = TUNED
 ) -> None:
-    """Reading adapters for single tools of tuned servers, on top of the generic one; what does not help is left out.
-
-    Raises:
-        TrainingError: there is no generic one.
-    """
-    below = AdapterStore([output / "reading"], model_digest(encoder)).best("arguments")
-    if below is None:
-        raise TrainingError(f"There is no adapter in {output / 'reading'}.", hint="Train it first.")
+    """Reading adapters for single tools of tuned servers, on top of the generic one; what does not help is left out."""
+    below = generic(output / "reading", encoder, "arguments")
     trainer = ToolReadingTrainer(encoder, corpus, runs, output, pick_device(), below)
     for name in servers:
         for tool in corpus.servers[name].tools:
