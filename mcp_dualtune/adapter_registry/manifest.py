@@ -32,7 +32,8 @@ class TrainingData:
     size: int
     """Number of examples."""
     sources: Mapping[str, int] = field(default_factory=dict)
-    """Requests by where they came from (`synthesis`, `examples`, `executed`); empty where nobody wrote it down."""
+    """Requests by where they came from (`synthesis`, `correction`, `own`, `trace`, `writer`), and true results
+    (`executed`); empty where nobody wrote it down."""
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 NANO = "nano"
 DEFAULT_BUDGET = 600.0
-RUNS = "training"
-"""Folder below the state folder."""
+RUNS, WRITTEN = "training", "written"
+"""Folder below the state folder, and in it what a chat model has written."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,24 +54,26 @@ def run(args: argparse.Namespace) -> int:
     if args.data is not None:
         return _nano(args)
     from mcp_dualtune.cli import exits
-    from mcp_dualtune.cli.train_report import show
+    from mcp_dualtune.cli.show import Screen
+    from mcp_dualtune.cli.train_report import show, show_left_out
     from mcp_dualtune.config import load_config
+    from mcp_dualtune.training.gathering import gather
     from mcp_dualtune.training.own_servers.budget import parse_budget
     from mcp_dualtune.training.own_servers.install import Installed, install
     from mcp_dualtune.training.own_servers.run import Wish, train_server
-    from mcp_dualtune.training.synthesis.own_examples import read_examples
 
     config = load_config(args.config)
     default = DEFAULT_BUDGET if config.settings.model.path is None else math.inf
     budget = default if args.budget is None else parse_budget(args.budget)
     servers, results = _servers(args, config)
-    examples = read_examples(args.examples, servers) if args.examples else ()
+    kept = _runs(args, config) / WRITTEN
+    gathered = gather(config, servers, args.examples, args.seed, Screen(error=True).line, kept, again=args.again)
     outcomes: list[tuple[Outcome, Sequence[Installed]]] = []
     place = config.settings.model.user_adapters
     assert place is not None
     with _told(args) as tell:
         for server in servers:
-            wish = Wish(args.seed, budget, examples, results.get(server.name, {}), args.again, _tuning(args))
+            wish = Wish(args.seed, budget, gathered, results.get(server.name, {}), args.again, _tuning(args))
             try:
                 outcome = train_server(server, config.settings, wish, _runs(args, config), tell)
             except KeyboardInterrupt:
@@ -79,12 +81,12 @@ def run(args: argparse.Namespace) -> int:
                 raise
             outcomes.append((outcome, () if args.no_install else install(outcome.kept, place)))
     if args.json:
-        exits.print_json(
-            {"servers": [{**one.to_json(), "installed": [i.to_json() for i in done]} for one, done in outcomes]}
-        )
+        rows = [{**one.to_json(), "installed": [i.to_json() for i in done]} for one, done in outcomes]
+        exits.print_json({"servers": rows, "left_out": dict(gathered.left_out)})
     else:
         for outcome, installed in outcomes:
             show(outcome, installed, installing=not args.no_install)
+        show_left_out(gathered.left_out)
     return exits.DONE
 
 

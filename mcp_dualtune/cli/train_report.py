@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp_dualtune.cli.show import Screen
@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 
 EVERY = 20.0
 """Seconds between two lines in a pipe."""
+
+
+SOURCES = {
+    "synthesis": "made up",
+    "executed": "true results",
+    "correction": "from your corrections",
+    "own": "from your own file",
+    "trace": "from the trace log",
+    "writer": "written by a chat model",
+}
 
 
 class Silence:
@@ -101,12 +111,19 @@ def show(outcome: Outcome, installed: Sequence[Installed], *, installing: bool) 
         screen.line(f"still confused: {row['right']} taken for {row['decided']}, {row['times']} times")
     for tool, reason in outcome.skipped.items():
         screen.line(f"no requests for {tool}: {reason}", "yellow")
-    sources = ", ".join(f"{count} from {source}" for source, count in outcome.sources.items())
+    sources = ", ".join(f"{count} {SOURCES.get(source, source)}" for source, count in outcome.sources.items())
     screen.line(f"requests: {sources}; adapters kept: {outcome.megabytes:.1f} MB in all")
     screen.line(f"They speak for {outcome.server} only; nothing changes for your other servers.")
     if installing and outcome.kept:
         screen.line("A running gateway uses them from its next request on; `dualtune adapters` lists them, and")
         screen.line("`dualtune adapters install --undo NAME` brings back what one has replaced.")
+
+
+def show_left_out(left_out: Mapping[str, int]) -> None:
+    """What other sources offered, and was not taken."""
+    screen = Screen()
+    for reason, count in left_out.items():
+        screen.line(f"not taken from other sources, {count} times: {reason}", "yellow")
 
 
 def duration(seconds: float) -> str:

@@ -13,8 +13,8 @@ from mcp_dualtune.config import Config
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering.corrections import corrections
 from mcp_dualtune.training.gathering.gathered import Gathered, Sourced, merged
+from mcp_dualtune.training.gathering.kept import kept_or_written
 from mcp_dualtune.training.gathering.traces import traced
-from mcp_dualtune.training.gathering.writer import written
 from mcp_dualtune.training.synthesis.own_examples import read_examples
 from mcp_dualtune.types import ServerSpec
 
@@ -25,10 +25,14 @@ def gather(
     own: Path | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda line: None,
+    kept: Path | None = None,
+    *,
+    again: bool = False,
 ) -> Gathered:
     """The user's corrections and, where given or allowed, the user's own file, the trace log and a chat model.
 
-    `say` gets a line about whatever takes its time or leaves this machine.
+    `say` gets a line about whatever takes its time or leaves this machine. What a chat model has written is kept in the
+    folder `kept`, and it is not asked for the same once more, except `again`.
 
     Raises:
         TrainingError: a source that was asked for cannot be used.
@@ -43,5 +47,5 @@ def gather(
             raise TrainingError("There is no trace to learn from: none is written.", hint=hint)
         parts.append(traced(trace, servers, config))
     if training.writer is not None:
-        parts.append(written(training.writer, servers, seed, say))
+        parts.append(kept_or_written(training.writer, servers, seed, say, kept, again=again))
     return merged(*parts)

@@ -19,6 +19,7 @@ from mcp_dualtune.types import NONE, ServerSpec
 Source = Literal["correction", "own", "trace", "writer"]
 """`correction`: the user put a past decision right; `own`: a file of the user's; `trace`: a call that worked;
 `writer`: a chat model wrote it."""
+SAID_BY_PEOPLE = frozenset({"correction", "own", "trace"})
 OTHERWISE = "another source says otherwise, or the same"
 UNSAID = "a value that the request does not say"
 
@@ -42,6 +43,10 @@ class Gathered:
     def of(self, server: str) -> list[OwnExample]:
         """The examples of one server, as `with_examples` takes them."""
         return [one.example for one in self.examples if one.example.server == server]
+
+    def said(self, server: str) -> list[OwnExample]:
+        """Those that people said: what is asked for how often shows in these alone."""
+        return [one.example for one in self.examples if one.example.server == server and one.source in SAID_BY_PEOPLE]
 
     def counts(self, server: str | None = None, tool: str | None = None) -> dict[str, int]:
         """By source, how many examples there are, of one server or tool or of all: what a manifest says."""

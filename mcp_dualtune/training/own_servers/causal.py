@@ -69,7 +69,7 @@ class CausalMaker:
         manifest = Manifest(
             stage=job.stage, server=job.server, tool=job.tool, schema_fingerprint=job.fingerprint,
             base_digest=self.digest, rank=recipe.rank,
-            data=TrainingData(self.material.digest, len(examples), dict(self.material.sources)),
+            data=TrainingData(self.material.digest, len(examples), self.material.sources_of(job.tool)),
         )  # fmt: skip
         output.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(runs / ADAPTER, output)

@@ -75,7 +75,7 @@ class Maker(ABC):
         manifest = Manifest(
             stage=job.stage, server=job.server, tool=job.tool, schema_fingerprint=job.fingerprint,
             base_digest=self.digest, rank=self.adapted.rank, licence=None,
-            data=TrainingData(material.digest, trainer.step * job.plan.rows * self.each, dict(material.sources)),
+            data=TrainingData(material.digest, trainer.step * job.plan.rows * self.each, material.sources_of(job.tool)),
             stacked_on=self.below.content if self.below else None,
         )  # fmt: skip
         self.adapted.save(output, manifest)

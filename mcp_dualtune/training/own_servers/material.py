@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.gathering import Gathered
 from mcp_dualtune.training.records import Case, Entry, fill
 from mcp_dualtune.training.sources import Corpus, tuned_corpus
 from mcp_dualtune.training.synthesis import Part, Synthesis, synthesise
-from mcp_dualtune.training.synthesis.own_examples import OwnExample, with_examples
+from mcp_dualtune.training.synthesis.own_examples import with_examples
 from mcp_dualtune.types import FINISH, NONE, HistoryItem, ServerSpec, ToolCall, ToolSpec, canonical
 
 EACH = 120
@@ -30,6 +31,8 @@ ALIKE = 0.25
 
 Results = Mapping[str, Sequence[str]]
 """True results by tool."""
+MADE_UP, EXECUTED = "synthesis", "executed"
+"""Sources beside those that were gathered: requests made up from the schemas, and true results."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,15 @@ class Material:
     gate: tuple[Case, ...]
     report: tuple[Case, ...]
     sources: Mapping[str, int] = field(default_factory=dict)
+    """By source, how many requests or results it gave."""
+    by_tool: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """The same for each tool, negatives left out."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Tools that nothing could be made for, and why."""
+
+    def sources_of(self, tool: str | None) -> dict[str, int]:
+        """What the manifest of one tool's adapter says, or without `tool` that of the choosing one."""
+        return dict(self.sources if tool is None else self.by_tool.get(tool, {}))
 
     @property
     def digest(self) -> str:
@@ -68,20 +78,29 @@ class Material:
 
 
 def make_material(
-    server: ServerSpec, seed: int, examples: Sequence[OwnExample] = (), results: Results | None = None
+    server: ServerSpec, seed: int, gathered: Gathered | None = None, results: Results | None = None
 ) -> Material:
-    """Synthesise, add the user's examples and the true results of read-only tools, and split; the same for the same
+    """Synthesise, add what was gathered and the true results of read-only tools, and split; the same for the same
     server, seed, examples and results."""
+    gathered, results = gathered or Gathered(), results or {}
     made = synthesise(server, seed, max(LEAST, EACH * len(server.tools)))
-    own = with_examples(made, examples)
-    training, held_out = (_with_results(part, results or {}) for part in (own.training, own.held_out))
+    own = with_examples(made, gathered.of(server.name))
+    training, held_out = (_with_results(part, results) for part in (own.training, own.held_out))
     gate, report = _measured(server, held_out, random.Random(f"{seed} {server.name} measured"))
-    counts = {"synthesis": made.training.size + made.held_out.size}
-    if own.counts.get("own"):
-        counts["examples"] = own.counts["own"]
-    if results:
-        counts["executed"] = sum(map(len, results.values()))
-    return Material(server, training, tuple(gate), tuple(report), counts, made.skipped)
+    parts = (made.training, made.held_out)
+    everything = {MADE_UP: sum(part.size for part in parts), EXECUTED: sum(map(len, results.values()))}
+    by_tool = {}
+    for tool in server.tools:
+        entries = [entry for part in parts for entry in part.entries if entry.tool == tool.name]
+        made_up = sum(len(entry.requests) + len(entry.missing) for entry in entries)
+        counted = {MADE_UP: made_up, EXECUTED: len(results.get(tool.name, ()))}
+        by_tool[tool.name] = _some(counted) | gathered.counts(server.name, tool.name)
+    sources = _some(everything) | gathered.counts(server.name)
+    return Material(server, training, tuple(gate), tuple(report), sources, by_tool, made.skipped)
+
+
+def _some(counts: Mapping[str, int]) -> dict[str, int]:
+    return {source: count for source, count in counts.items() if count}
 
 
 def _with_results(part: Part, results: Results) -> Part:

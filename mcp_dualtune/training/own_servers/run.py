@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from mcp_dualtune.adapter_registry.manifest import WEIGHTS, Scores, load_manifest, save_manifest
 from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.gathering import Gathered
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning, bases
 from mcp_dualtune.training.own_servers.budget import (
     GOOD_ENOUGH,
@@ -38,7 +39,6 @@ from mcp_dualtune.training.own_servers.measuring import (
 from mcp_dualtune.training.own_servers.outcome import Made, Outcome, rounded, summary
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.records import Case
-from mcp_dualtune.training.synthesis.own_examples import OwnExample
 from mcp_dualtune.types import ServerSpec
 
 HELPS = 0.1
@@ -68,7 +68,8 @@ class Wish:
     seed: int = 0
     budget: float = math.inf
     """Seconds for one server."""
-    examples: Sequence[OwnExample] = ()
+    gathered: Gathered = field(default_factory=Gathered)
+    """Requests from elsewhere than the schemas, of this server and perhaps of others."""
     results: Results = field(default_factory=dict)
     again: bool = False
     tuning: Tuning = field(default_factory=Tuning)
@@ -83,20 +84,20 @@ def train_server(server: ServerSpec, settings: Settings, wish: Wish, root: Path,
         TrainingError: nothing can be made for this server.
         ModelLoadError, AdapterError: the configured models cannot be used.
     """
-    own = [example for example in wish.examples if example.server == server.name]
+    own = [one for one in wish.gathered.examples if one.example.server == server.name]
     content = {
         "server": [server.name, server.fingerprint, dict(server.fixed_arguments)],
         "wish": [
             wish.seed,
             None if math.isinf(wish.budget) else wish.budget,
-            repr(own),
+            repr(own),  # with the source of each: manifests name it
             dict(wish.results),
             dict(wish.tuning.recipe),
         ],
         "bases": bases(settings),
     }
     state = RunState.open(root, server.name, content, again=wish.again)
-    return _Run(server, settings, replace(wish, examples=own), state, tell).run()
+    return _Run(server, settings, wish, state, tell).run()
 
 
 class _Run:
@@ -108,7 +109,7 @@ class _Run:
         self.bench = Bench(settings, state.adapters, wish.tuning)
         self.server = self.bench.shown(server)
         tell.phase(f"{server.name}: making requests")
-        self.material = make_material(self.server, wish.seed, wish.examples, wish.results)
+        self.material = make_material(self.server, wish.seed, wish.gathered, wish.results)
         if not any(entry.requests for entry in self.material.training.entries):
             about = "; ".join(f"{tool}: {reason}" for tool, reason in self.material.skipped.items())
             raise TrainingError(
@@ -188,7 +189,7 @@ class _Run:
     # -- tasks -----------------------------------------------------------------------------------------------------
 
     def _tasks(self, before: Mapping[str, Any]) -> list[Task]:
-        use = expected_use(self.server, self.wish.examples)
+        use = expected_use(self.server, self.wish.gathered.said(self.server.name))
         tasks = [choosing_task(self.server)] if len(self.server.tools) > 1 else []
         arguments = []
         for tool in self.server.tools:
