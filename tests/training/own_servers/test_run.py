@@ -193,6 +193,7 @@ def test_what_is_no_length_of_time_is_an_error(text: str) -> None:
         parse_budget(text)
 
 
+@pytest.mark.timeout(600)  # the machine may be busy with something else
 @pytest.mark.usefixtures("quick")
 def test_the_commands_of_the_tutorial_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
