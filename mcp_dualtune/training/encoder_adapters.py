@@ -43,27 +43,14 @@ TUNED_SHARE = 0.5
 
 
 class ChoosingTrainer(AdapterTrainer):
-    """`route` and `select`, or `select/<server>` on top of `select`."""
+    """`route` and `select`; `select/<server>` goes on from `select` and is kept as what it adds to that."""
 
-    def __init__(
-        self,
-        base: Path,
-        corpus: Corpus,
-        runs: Path,
-        output: Path,
-        device: torch.device,
-        below: AdapterRef | None = None,
-    ) -> None:
+    def __init__(self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device) -> None:
         super().__init__(base, runs, output, device)
-        self.below = below
         tokenizer = AutoTokenizer.from_pretrained(base)
         renderer = Renderer.for_tokenizer(tokenizer)
         self.maker, self.judge = makers(renderer, corpus, branches=BRANCHES, listed_tools=LISTED_TOOLS)
-        model = load_trainable(base)
-        if below is None:
-            self.adapted = AdaptedModel(model, MODULES, RANK, ALPHA, NAME)
-        else:
-            self.adapted = AdaptedModel(merged(model, below), MODULES, SERVER_RANK, 2 * SERVER_RANK, NAME)
+        self.adapted = AdaptedModel(load_trainable(base), MODULES, RANK, ALPHA, NAME)
         self.objective = Choosing(self.adapted.model, int(tokenizer.cls_token_id))
 
     def items(self, job: Job, at: int) -> Iterator[Any]:

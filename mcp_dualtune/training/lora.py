@@ -5,6 +5,7 @@ Owns PEFT's side of training. What is learnt belongs to `adapters` (arguments) a
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +17,12 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import CONFIG, FILE_NAME, WEIGHTS, Manifest, load_manifest, save_manifest
 from mcp_dualtune.engine.base import Engine, RankRequest
 from mcp_dualtune.training.examples import Example
 from mcp_dualtune.training.loop import Plan
 from mcp_dualtune.types import AdapterRef, Stage
 
-WEIGHTS = "adapter_model.safetensors"
 HEAD_STD = 0.05
 TEMPERATURES = tuple(0.25 * 1.06**step for step in range(60))
 
@@ -120,6 +120,27 @@ class AdaptedModel:
 def merged(model: Any, below: AdapterRef) -> Any:
     """The model with an adapter's changes worked into its weights: what is trained then comes on top of them."""
     return PeftModel.from_pretrained(model, below.path).merge_and_unload()
+
+
+def condense(folder: Path, below: AdapterRef, rank: int) -> None:
+    """Rewrite the adapter in `folder`, which went on from `below`, as smaller matrices that come on top of that one.
+
+    The difference of the two is cut to its largest singular values, layer by layer.
+    """
+    whole, start = load_file(folder / WEIGHTS), load_file(below.path / WEIGHTS)
+    settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    scale = settings["lora_alpha"] / settings["r"]
+    cut = {}
+    for down in (name for name in whole if "lora_A" in name):
+        up = down.replace("lora_A", "lora_B")
+        change = scale * (whole[up].float() @ whole[down].float() - start[up].float() @ start[down].float())
+        left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+        roots = (sizes[:rank] / scale).sqrt()
+        cut[up], cut[down] = left[:, :rank] * roots, roots[:, None] * right[:rank]
+    save_file({name: tensor.to(torch.bfloat16).contiguous() for name, tensor in cut.items()}, folder / WEIGHTS)
+    settings |= {"r": rank, "lora_alpha": round(scale * rank)}
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
+    save_manifest(replace(load_manifest(folder), rank=rank, stacked_on=below.content), folder)
 
 
 def calibrate(engine: Engine, adapter: AdapterRef, examples: Sequence[Example]) -> float:

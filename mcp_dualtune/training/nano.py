@@ -25,10 +25,10 @@ from mcp_dualtune.prompting import Renderer
 from mcp_dualtune.training.adapters import ROW_LENGTH, WritingTrainer
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.confidence import apply, assembled, everyday, fit, judge
-from mcp_dualtune.training.encoder_adapters import ChoosingTrainer, ReadingTrainer, ToolReadingTrainer
+from mcp_dualtune.training.encoder_adapters import SERVER_RANK, ChoosingTrainer, ReadingTrainer, ToolReadingTrainer
 from mcp_dualtune.training.examples import ExampleMaker
 from mcp_dualtune.training.loop import Plan, Trainer, Writing
-from mcp_dualtune.training.lora import Job, Make
+from mcp_dualtune.training.lora import Job, Make, condense
 from mcp_dualtune.training.packing import PROMPT_WEIGHT, Row, stream
 from mcp_dualtune.training.sources import TUNED, Corpus, load_corpus, split
 from mcp_dualtune.training.start import prepare
@@ -41,7 +41,7 @@ HELD_OUT_ROWS = 24
 BASE = Plan(steps=6000, rows=12, matrix_rate=4e-3, other_rate=2e-3, warmup=30)
 SELECT = Plan(steps=600, rows=6, other_rate=4e-4, warmup=20, decay=0.8, measure_every=100, save_every=50)
 ROUTE = replace(SELECT, steps=400)
-SERVER = replace(SELECT, steps=40, rows=3, other_rate=1e-3, warmup=5)
+SERVER = replace(SELECT, steps=40, rows=3, other_rate=3e-4, warmup=5)
 READING = Plan(steps=4000, rows=16, other_rate=4e-4, warmup=30, decay=0.6, measure_every=100, save_every=50)
 READING_TOOL = Plan(steps=30, rows=3, other_rate=1.5e-3, warmup=4, decay=0.6, measure_every=1000, save_every=1000)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
@@ -141,20 +141,16 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
 
 
 def train_choosing(encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say) -> None:
-    """`select`, `route` from what choosing any tool has taught, and for tuned servers what comes on top of `select`."""
-
-    def run(trainer: ChoosingTrainer, jobs: Sequence[Job], start: Path | None = None) -> None:
-        for job in jobs:
-            if (manifest := trainer.train(job, start)) is not None:
-                say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
-                say(f"{job.name}: temperature {trainer.calibrate(job):.2f}")
-
+    """`select`; `route` from what choosing any tool has taught; and for tuned servers what to add to `select`."""
     trainer = ChoosingTrainer(encoder, corpus, runs, output, pick_device())
-    run(trainer, [Job("select", SELECT)])
-    run(trainer, [Job("route", ROUTE)], output / "select")
     own = [Job("select", SERVER, name, None, corpus.servers[name].tools_fingerprint) for name in corpus.tuned]
-    below = generic(output / "select", encoder, "select")
-    run(ChoosingTrainer(encoder, corpus, runs, output, pick_device(), below), own)
+    for job in (Job("select", SELECT), Job("route", ROUTE), *own):
+        start = None if job.name == "select" else output / "select"
+        if (manifest := trainer.train(job, start)) is not None:
+            if job.server is not None:
+                condense(output / job.folder, generic(output / "select", encoder, "select"), SERVER_RANK)
+            say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+            say(f"{job.name}: temperature {trainer.calibrate(job):.2f}")
 
 
 def generic(folder: Path, encoder: Path, stage: Stage) -> AdapterRef:
