@@ -54,9 +54,9 @@ HEAL_SECONDS = 90.0
 """For everything to be well again after the last fault: the longest pauses between two tries are a minute."""
 SETTLE_SECONDS = 30.0
 MEMORY_MB = 16.0
-DESCRIPTORS = 4
-"""Idle connections to remote servers may be a few more or fewer at any moment."""
 DIRECT_CALLERS, CLIENTS = 8, 6
+DESCRIPTORS = DIRECT_CALLERS + CLIENTS
+"""Connections to remote servers are kept for the next calls: one for each of those who call at once, at most."""
 CALL_FAULT_SHARE, VANISH_SHARE = 0.03, 0.03
 FAULT_SECONDS = 0.35
 """Between two faults from outside, on average."""

@@ -187,7 +187,8 @@ def origin(store: AdapterStore, material: Material) -> AdapterRef | None:
         manifest = stored.manifest
         if store.user is not None and store.user in stored.ref.path.parents:
             continue
-        if (manifest.stage, manifest.server, manifest.schema_fingerprint) == own:
+        # What comes on top of the generic one cannot go on alone.
+        if (manifest.stage, manifest.server, manifest.schema_fingerprint) == own and manifest.stacked_on is None:
             return stored.ref
         if (manifest.stage, manifest.server) == ("select", None):
             generic = generic or stored.ref
