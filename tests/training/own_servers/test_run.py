@@ -88,7 +88,7 @@ def test_an_interrupted_run_goes_on_and_what_is_better_is_installed(tmp_path: Pa
         assert manifest.data.sources["synthesis"] > 0
         assert (manifest.stacked_on is None) == (made.kind == "choose")
         assert made.megabytes < 2.8
-    assert outcome.before["decision"]["total"] == outcome.after["decision"]["total"] > 10
+    assert outcome.before["decision"]["total"] == outcome.after["decision"]["total"] >= 10
     json.dumps(outcome.to_json())
     # Once more: nothing is left to do, and nothing is done.
     again = Told()
