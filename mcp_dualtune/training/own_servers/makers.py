@@ -40,7 +40,7 @@ CHOICES = 24
 """Requests for each list of tools: embedding the list is the larger part of a step."""
 PAGES = 6
 """Requests to a tool that are drawn together."""
-NONE_SHARE, OWN_SHARE = 0.14, 0.15
+NONE_SHARE, OWN_SHARE = 0.04, 0.15
 """Of choices: requests that no tool serves; the user's examples of which only the tool is known."""
 READING_RANK = WRITING_RANK = 4
 """Of the matrices on top; docs/LOG.md has what other ranks came to."""
