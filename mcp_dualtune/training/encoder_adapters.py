@@ -140,8 +140,7 @@ class ReadingTrainer(AdapterTrainer):
         self.maker, self.judge = makers(renderer, corpus, branches=READING_BRANCHES, write=write)
         model = load_trainable(base)
         attach_head(model)
-        ranks = dict.fromkeys(HEAD, POINTER)
-        self.adapted = AdaptedModel(model, (*MODULES, *HEAD), READING_RANK, READING_ALPHA, NAME, ranks)
+        self.adapted = self._adapt(model)
         self.objective = Pointing(self.adapted.model)
 
     def items(self, job: Job, at: int) -> Iterator[Any]:
@@ -172,6 +171,10 @@ class ReadingTrainer(AdapterTrainer):
         self.adapted.model.eval()
         return set_temperature(self.output / job.folder, self.objective.fit_temperature([*everyday, *unseen]))
 
+    def _adapt(self, model: Any) -> AdaptedModel:
+        ranks = dict.fromkeys(HEAD, POINTER)
+        return AdaptedModel(model, (*MODULES, *HEAD), READING_RANK, READING_ALPHA, NAME, ranks)
+
     def _make(self, job: Job) -> Make:
         maker = self.maker
         general, tuned = maker.corpus.general, list(maker.corpus.tuned)
@@ -187,22 +190,14 @@ class ReadingTrainer(AdapterTrainer):
         return one
 
 
-class ToolReadingTrainer(AdapterTrainer):
+class ToolReadingTrainer(ReadingTrainer):
     """`arguments/<server>/<tool>`: small matrices on top of the generic reading adapter."""
 
     def __init__(
         self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device, below: AdapterRef
     ) -> None:
-        super().__init__(base, runs, output, device)
         self.below = below
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        write = partial(readings, ReadingTemplate(tokenizer))
-        renderer = Renderer.for_tokenizer(tokenizer)
-        self.maker, self.judge = makers(renderer, corpus, branches=READING_BRANCHES, write=write)
-        model = load_trainable(base)
-        attach_head(model)
-        self.adapted = AdaptedModel(merged(model, below), (*MODULES, *HEAD), TOOL_RANK, 2 * TOOL_RANK, NAME)
-        self.objective = Pointing(self.adapted.model)
+        super().__init__(base, corpus, runs, output, device)
 
     def items(self, job: Job, at: int) -> Iterator[Any]:
         """Groups of requests to the tool."""
@@ -213,9 +208,9 @@ class ToolReadingTrainer(AdapterTrainer):
         source = self._pages(self.judge, job, f"judge/{job.folder}", 0)
         return {"own": [next(source) for _ in range(TOOL_GROUPS)]}
 
-    def taught(self, item: Any) -> tuple[bytes, int]:
-        """A group is a list of pages."""
-        return repr(item).encode(), len(item)
+    def _adapt(self, model: Any) -> AdaptedModel:
+        assert self.below is not None
+        return AdaptedModel(merged(model, self.below), (*MODULES, *HEAD), TOOL_RANK, 2 * TOOL_RANK, NAME)
 
     def _pages(self, maker: ExampleMaker, job: Job, seed: str, at: int) -> Iterator[Any]:
         return groups(partial(maker.arguments, targets=[str(job.server)], rename=0.0, tool=job.tool), seed, at)

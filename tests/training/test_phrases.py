@@ -40,6 +40,18 @@ def expansions(template: RequestTemplate) -> list[dict[str, Any]]:
     ]
 
 
+def misfits(entry: Entry, schema: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(tool, wording, what is wrong) of every request whose values do not fit the tool."""
+    problems = []
+    for template, lacking in [(one, ()) for one in entry.requests] + list(entry.missing):
+        optional = {*entry.ambient, *lacking}
+        asked = {**schema, "required": [name for name in schema.get("required", ()) if name not in optional]}
+        for arguments in expansions(template):
+            problems += [(entry.tool, template.text, what) for what in validate_arguments(asked, arguments)]
+            problems += [(entry.tool, template.text, f"{n} is there") for n in lacking if n in arguments]
+    return problems
+
+
 @pytest.mark.parametrize("server", TUNED)
 def test_every_line_is_a_tool_with_requests_or_a_chain(server: str) -> None:
     for row in lines(server):
@@ -58,12 +70,7 @@ def test_every_value_of_a_request_fits_the_schema(server: str) -> None:
             continue
         entry = parse_entry(server, row["tool"], row)
         schema = SCHEMAS[server, entry.tool]
-        for template, lacking in [(one, ()) for one in entry.requests] + list(entry.missing):
-            optional = {*entry.ambient, *lacking}
-            asked = {**schema, "required": [name for name in schema.get("required", ()) if name not in optional]}
-            for arguments in expansions(template):
-                problems += [(entry.tool, template.text, what) for what in validate_arguments(asked, arguments)]
-                problems += [(entry.tool, template.text, f"{n} is there") for n in lacking if n in arguments]
+        problems += misfits(entry, schema)
     assert not problems, problems[:5]
 
 

@@ -16,7 +16,7 @@ from mcp_dualtune.training.sources import (
     tuned_corpus,
     written,
 )
-from tests.training.test_phrases import expansions
+from tests.training.test_phrases import misfits
 
 INVENTED = {row["server"]: row for row in written("invented")}
 
@@ -27,12 +27,7 @@ def test_every_value_of_an_invented_servers_request_fits_its_schema(server: str)
     for tool in INVENTED[server]["tools"]:
         schema = clean_schema(tool["inputSchema"])
         entry = parse_entry(server, tool["name"], tool)
-        for template, lacking in [(one, ()) for one in entry.requests] + list(entry.missing):
-            optional = {*entry.ambient, *lacking}
-            asked = {**schema, "required": [name for name in schema.get("required", ()) if name not in optional]}
-            for arguments in expansions(template):
-                problems += [(entry.tool, template.text, what) for what in validate_arguments(asked, arguments)]
-                problems += [(entry.tool, template.text, f"{n} is there") for n in lacking if n in arguments]
+        problems += misfits(entry, schema)
     assert problems == []
 
 
