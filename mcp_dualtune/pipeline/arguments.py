@@ -67,7 +67,8 @@ def fill(
     properties = tool.input_schema.get("properties") or {}
     fixed = {name: value for name, value in server.fixed_arguments.items() if name in properties}
     _check_fixed(tool, fixed)
-    facts = {**request.context, **server.context, **spoken_facts(request.text, tool.input_schema)}
+    known = {**request.context, **server.context}
+    facts = {**known, **spoken_facts(request.text, tool.input_schema, known.get("today"))}
     if not properties.keys() - fixed.keys():
         record = StageRecord("arguments", canonical({}), 1.0, (), "-", 0.0)
         return Filled(record, fixed, (), None, trace_sources(fixed, tool.input_schema, request, facts, fixed))

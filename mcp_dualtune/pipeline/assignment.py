@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Slot, Span
@@ -20,10 +22,15 @@ UNLIKELY = 0.05
 """Weight of reading nothing where the encoder saw a value, and of reading words inside what another slot has read."""
 IN_ORDER = 0.8
 """Natural log of how much likelier two values of one kind are in the order of their parameters than in none."""
-CANDIDATES, BEAM = 5, 24
-"""Readings of one slot, and of all slots together, that are followed up."""
-BEGUN = 0.5
-"""Probability from which on one of several values begins at a token."""
+SCATTERED, CUT = 3.0, 1.0
+"""Natural logs of how much less likely the items of a list are apart from each other than in one enumeration, and how
+much less likely a list is that leaves an enumeration at one of its ends."""
+CANDIDATES, SETS, BEAM = 5, 8, 24
+"""Readings of one slot, of one list, and of all slots together, that are followed up."""
+BEGUN, PERHAPS = 0.5, 0.1
+"""Probability from which on one of several values begins at a token, and from which on it may."""
+ENUMERATED = re.compile(r"[\"'`]?\s*(?:,|;|&|\+|/|\||and|or|,\s*and|,\s*or|plus)\s*[\"'`]?", re.IGNORECASE)
+"""What stands between two items of an enumeration."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +44,22 @@ class Found:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One value that a slot may have."""
+    """What a slot may have: one value, or the items of a list."""
+
+    values: tuple[JSON, ...]
+    spans: tuple[Span, ...]
+    probability: float
+    listed: bool = False
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One value that a list may contain."""
 
     value: JSON
     span: Span
-    probability: float
-
-    def meets(self, other: Candidate) -> bool:
-        """Whether some words belong to both."""
-        return self.span[0] <= other.span[1] and other.span[0] <= self.span[1]
+    begun: float
+    ended: float
 
 
 @dataclass(frozen=True)
@@ -66,23 +80,16 @@ def found_values(page: Page, pointers: Pointers) -> list[Found]:
     states = [max(range(len(row)), key=row.__getitem__) for row in pointers.states]
     found = {slot: Found(state, pointers.states[slot][state]) for slot, state in enumerate(states) if state != GIVEN}
     lists = _lists(page, pointers, states)
-    singles = [slot for slot in range(len(page.slots)) if slot not in found and slot not in lists]
-    readings = _read_jointly(page, {slot: _candidates(page, pointers, slot) for slot in singles})
-    taken: set[int] = set()
+    candidates = {
+        slot: (_sets if slot in lists else _candidates)(page, pointers, slot)
+        for slot in range(len(page.slots))
+        if slot not in found
+    }
+    readings = _read_jointly(page, candidates)
     for slot, candidate in readings[0].chosen:
         given = pointers.states[slot][GIVEN] * _share(readings, slot, candidate)
-        if candidate is None:
-            # All words it could be belong to surer slots: nothing is said of it, and where it is required, one asks.
-            found[slot] = Found(ABSENT, given)
-        else:
-            found[slot] = Found(GIVEN, given, (candidate.value,))
-            taken.update(range(candidate.span[0], candidate.span[1] + 1))
-    for slot in sorted(lists, key=lambda slot: -max(pointers.begun[slot])):
-        several = list(_several(page, pointers, slot, taken))
-        taken.update(token for one in several for token in range(one.span[0], one.span[1] + 1))
-        if several:
-            chance = pointers.states[slot][GIVEN] * math.prod(one.probability for one in several)
-            found[slot] = Found(GIVEN, chance, tuple(one.value for one in several))
+        # Where all words it could be belong to surer slots, nothing is said of it, and where it is required, one asks.
+        found[slot] = Found(ABSENT, given) if candidate is None else Found(GIVEN, given, candidate.values)
     for slot in range(len(page.slots)):
         # No value of its type stands on the page.
         found.setdefault(slot, Found(ELSEWHERE, 1.0 - pointers.states[slot][ABSENT]))
@@ -113,7 +120,7 @@ def _read_jointly(page: Page, candidates: dict[int, list[Candidate]]) -> list[_R
             longer = [
                 _Reading(reading.weight + weight, (*reading.chosen, (slot, option)))
                 for reading in beam
-                for option in (*options[:CANDIDATES], None)
+                for option in (*options, None)
                 if (weight := _weight(page, slot, option, reading)) is not None
             ]
             beam = heapq.nlargest(BEAM, longer, key=lambda reading: reading.weight)
@@ -128,13 +135,19 @@ def _weight(page: Page, slot: int, option: Candidate | None, reading: _Reading) 
     for other, chosen in reading.chosen:
         if chosen is None:
             continue
-        if chosen.span == option.span:
+        met = [(own, its) for own in option.spans for its in chosen.spans if _meet(own, its)]
+        if any(own == its for own, its in met):
             return None
-        if chosen.meets(option):
-            weight += math.log(UNLIKELY)
-        elif _kind(page.slots[slot]) == _kind(page.slots[other]) != "options":
-            weight += IN_ORDER if chosen.span < option.span else -IN_ORDER
+        weight += len(met) * math.log(UNLIKELY)
+        single = not (option.listed or chosen.listed)
+        if single and not met and _kind(page.slots[slot]) == _kind(page.slots[other]) != "options":
+            weight += IN_ORDER if chosen.spans < option.spans else -IN_ORDER
     return weight
+
+
+def _meet(one: Span, other: Span) -> bool:
+    """Whether some words belong to both."""
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def _kind(slot: Slot) -> str:
@@ -162,30 +175,59 @@ def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
         value = page.value(slot, span)
         if value is not None:
             key = canonical(value)
-            known = merged.get(key, Candidate(value, span, 0.0))
-            merged[key] = Candidate(value, known.span, known.probability + math.exp(score))
-    total = sum(one.probability for one in merged.values()) or 1.0
-    scaled = [Candidate(one.value, one.span, one.probability / total) for one in merged.values()]
+            known = merged.get(key, Candidate((value,), (span,), 0.0))
+            merged[key] = replace(known, probability=known.probability + math.exp(score))
+    return _scaled(list(merged.values()))[:CANDIDATES]
+
+
+def _sets(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
+    """The likeliest contents of a list, best first: single items, enumerations, parts of them, and all sure items."""
+    items = list(_items(page, pointers, slot))
+    follower = {
+        one: other
+        for one, first in enumerate(items)
+        for other, second in enumerate(items)
+        if page.between(first.span, second.span, ENUMERATED)
+    }
+    sets = {tuple(number for number, item in enumerate(items) if item.begun > BEGUN)}
+    for number in range(len(items)):
+        run = [number]
+        sets.add((number,))
+        while run[-1] in follower:
+            run.append(follower[run[-1]])
+            sets.add(tuple(run))
+    found = []
+    for chosen in sets - {()}:
+        spans = [items[number].span for number in chosen]
+        if any(_meet(one, other) for one, other in pairwise(spans)):
+            continue
+        weight = sum(math.log(items[number].begun * items[number].ended) for number in chosen)
+        others = (item for item in items if not any(_meet(item.span, span) for span in spans))
+        weight += sum(math.log(1.0 - item.begun) for item in others)
+        if any(follower.get(one) != other for one, other in pairwise(chosen)):
+            weight -= SCATTERED
+        weight -= CUT * ((chosen[-1] in follower) + (chosen[0] in follower.values()))
+        values = {canonical(items[number].value): items[number].value for number in chosen}
+        found.append(Candidate(tuple(values.values()), tuple(spans), math.exp(weight), listed=True))
+    return _scaled(found)[:SETS]
+
+
+def _items(page: Page, pointers: Pointers, slot: int) -> Iterator[_Item]:
+    """What a list may contain, in the order of the page."""
+    for first, ends in sorted(pointers.ends[slot].items()):
+        begun = min(pointers.begun[slot][first], 0.999)
+        spans = ((first, last) for last in _best(ends) if first <= last) if begun > PERHAPS else ()
+        read = ((span, page.value(slot, span)) for span in spans)
+        span, value = next(((span, value) for span, value in read if value is not None), (None, None))
+        if span is not None:
+            yield _Item(value, span, begun, max(math.exp(ends[span[1]]), 1e-3))
+
+
+def _scaled(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """With probabilities that sum to one, best first."""
+    total = sum(one.probability for one in candidates) or 1.0
+    scaled = [replace(one, probability=one.probability / total) for one in candidates]
     return sorted(scaled, key=lambda one: -one.probability)
-
-
-def _several(page: Page, pointers: Pointers, slot: int, taken: set[int]) -> Iterator[Candidate]:
-    """The values of a list, in the order of the page; doubts about any token count against all of them."""
-    begun = pointers.begun[slot]
-    starts = [token for token, chance in enumerate(begun) if chance > BEGUN and token not in taken]
-    likely = [token for token in _best(pointers.starts[slot]) if token in pointers.ends[slot] and token not in taken]
-    starts = starts or likely[:1]
-    doubt = math.prod(max(chance, 1.0 - chance) for chance in begun) ** (1.0 / max(len(starts), 1))
-    seen: list[JSON] = []
-    for first, limit in zip(starts, [*starts[1:], len(page.tokens)][: len(starts)], strict=True):
-        ends = pointers.ends[slot][first]
-        for last in _best(ends):
-            value = page.value(slot, (first, last)) if first <= last < limit else None
-            if value is not None:
-                if value not in seen:
-                    seen.append(value)
-                    yield Candidate(value, (first, last), math.exp(ends[last]) * doubt)
-                break
 
 
 def _best(scores: Sequence[float]) -> list[int]:

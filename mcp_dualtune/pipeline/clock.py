@@ -42,7 +42,7 @@ def clock_facts(text: str, schema: Mapping[str, JSON]) -> dict[str, str]:
         return {}
     facts: dict[str, str] = {}
     for found in CLOCK.finditer(text):
-        time = _time(found)
+        time = time_of(found)
         if time is not None and time != found[0] and len(facts) < TIMES:
             facts[found[0].strip()] = time
     return facts
@@ -55,7 +55,8 @@ def _takes_time(schema: JSON) -> bool:
     return schema.get("format") == "time" or (isinstance(described, str) and bool(TIME.search(described)))
 
 
-def _time(found: re.Match[str]) -> str | None:
+def time_of(found: re.Match[str]) -> str | None:
+    """The time of day that a match of `CLOCK` says, as HH:MM; None where it is none."""
     if found["name"]:
         return NAMED[found["name"].lower()]
     if found["plain"]:

@@ -114,6 +114,13 @@ class Page:
             return None
         return source.value if source.slot == slot else typed(source.text[first[1] : last[2]], self.slots[slot].schema)
 
+    def between(self, one: Span, other: Span, pattern: re.Pattern[str]) -> bool:
+        """Whether `other` follows `one` in a text and what stands between them fits the pattern as a whole."""
+        first, last = self.places[one[1]], self.places[other[0]]
+        if first is None or last is None or first[0] != last[0]:
+            return False
+        return last[1] >= first[2] and pattern.fullmatch(self.sources[first[0]].text[first[2] : last[1]]) is not None
+
     def find(self, slot: int, value: JSON) -> list[Span]:
         """Every place where `value` stands; its option alone where there is one."""
         for number, source in enumerate(self.sources):

@@ -39,7 +39,8 @@ READING_BRANCHES = 6
 LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
 HELD_OUT_GROUPS, READING_GROUPS, TOOL_GROUPS = 24, 30, 8
-TUNED_SHARE = 0.5
+TUNED_SHARE, READ_TUNED, READ_GENERAL, READ_DRILLS = 0.35, 0.22, 0.64, 0.08
+"""Shares of lists and of pages. Tuned servers get adapters of their own on top; servers never seen have only these."""
 
 
 class ChoosingTrainer(AdapterTrainer):
@@ -181,11 +182,12 @@ class ReadingTrainer(AdapterTrainer):
 
         def one(rng: random.Random) -> Any:
             roll = rng.random()
-            if roll < 0.37:
+            if roll < READ_TUNED:
                 return maker.arguments(rng, tuned, rename=0.12)
-            if roll < 0.82:
+            if roll < READ_TUNED + READ_GENERAL:
                 return maker.arguments(rng, general, rename=0.3)
-            return maker.arguments_drill(rng) if roll < 0.93 else maker.arguments_public(rng)
+            drill = roll < READ_TUNED + READ_GENERAL + READ_DRILLS
+            return maker.arguments_drill(rng) if drill else maker.arguments_public(rng)
 
         return one
 

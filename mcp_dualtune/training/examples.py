@@ -265,7 +265,7 @@ class ExampleMaker:
         return group
 
     def _written(self, case: Case, tool: ToolSpec) -> list[Example]:
-        facts = {**case.context, **spoken_facts(case.query, tool.input_schema)}
+        facts = {**case.context, **spoken_facts(case.query, tool.input_schema, case.context.get("today"))}
         prompt = self.renderer.arguments(Request(case.query, case.history), tool, case.fixed, facts)
         if not prompt.schema["properties"]:
             return []

@@ -58,7 +58,7 @@ class Reading:
 
 def readings(template: ReadingTemplate, case: Case, tool: ToolSpec) -> list[Reading]:
     """What one case teaches; nothing where the request is too long for a page."""
-    facts = {**case.context, **spoken_facts(case.query, tool.input_schema)}
+    facts = {**case.context, **spoken_facts(case.query, tool.input_schema, case.context.get("today"))}
     names = [name for name in tool.input_schema.get("properties") or {} if name not in case.fixed]
     slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
     pages = template.pages(Request(case.query, case.history), tool, slots, facts, LEARNT_TOKENS)

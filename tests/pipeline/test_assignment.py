@@ -90,4 +90,24 @@ def test_the_properties_of_one_object_in_a_list_do_not_share_words() -> None:
 def test_a_list_whose_words_all_belong_to_others_has_no_values() -> None:
     page = page_of("move a.md")
     pointers = said(page, {("source",): [("a.md", 0.9)], ("names", "[]"): [("a.md", 0.8)]})
-    assert found_values(page, pointers)[slot_number(page, "names", "[]")].state == ELSEWHERE
+    assert found_values(page, pointers)[slot_number(page, "names", "[]")].state == ABSENT
+
+
+def test_items_of_one_enumeration_belong_together_even_where_the_encoder_doubts_one() -> None:
+    page = page_of("tell ada, bob and eve about it")
+    pointers = said(page, {("names", "[]"): [("ada", 0.5), ("bob", 0.3), ("eve", 0.2)]})
+    slot = slot_number(page, "names", "[]")
+    for name, begun in (("ada", 0.8), ("bob", 0.35), ("eve", 0.6)):
+        pointers.begun[slot][page.find(slot, name)[0][0]] = begun
+    assert found_values(page, pointers)[slot].values == ("ada", "bob", "eve")
+
+
+def test_a_list_leaves_a_sure_single_value_to_its_slot() -> None:
+    page = page_of("send a.md to ada and bob")
+    pointers = said(page, {("source",): [("a.md", 0.95)], ("names", "[]"): [("a.md", 0.4), ("ada", 0.3), ("bob", 0.3)]})
+    slot = slot_number(page, "names", "[]")
+    for name in ("a.md", "ada", "bob"):
+        pointers.begun[slot][page.find(slot, name)[0][0]] = 0.6
+    found = found_values(page, pointers)
+    assert found[slot_number(page, "source")].values == ("a.md",)
+    assert found[slot].values == ("ada", "bob")
