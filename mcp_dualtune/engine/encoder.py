@@ -1,10 +1,13 @@
 """The engine on a text encoder: ranks options by closeness to the request, points at values, and cannot write.
 
-Request and options are embedded by themselves under the adapter (mean of the last hidden states, unit length), so the
-vectors of a tool list are computed once and a decision costs one short forward pass. The score of an option is the
-cosine of its best passage, times SCALE. The same functions train the adapters. Not thread-safe.
+Request and options are embedded by themselves under the adapter, so the vectors of a tool list are computed once and a
+decision costs one short forward pass. A passage is as close to a request as the cosine of the two means of their last
+hidden states, plus the mean over the request's tokens of the cosine to the token of the passage that is most like it
+(late interaction: ColBERT, arXiv 2004.12832). The score of an option is the closeness of its best passage, times SCALE.
+The same functions train the adapters. Not thread-safe.
 
-Shapes: N passages of T tokens, D values a vector.
+Shapes: N passages of T tokens, D values a vector. An embedded text is [1 + T, D]: its mean, then its tokens, of unit
+length.
 """
 
 from __future__ import annotations
@@ -34,11 +37,13 @@ from mcp_dualtune.engine.threads import Threads
 from mcp_dualtune.errors import Cancelled, EngineError, PromptTooLong
 
 SCALE = 20.0
-"""What a cosine of 1 is worth in log-probability, before an adapter's temperature."""
+"""What a closeness of 1 is worth in log-probability, before an adapter's temperature."""
 BATCH_TOKENS = 2048
 """Tokens a forward pass, padding included: what a cancelled request may still cost."""
-KEPT_VECTORS = 20_000
-"""Vectors in memory (1.5 kB each at 384 values): some thousand tools under two adapters."""
+KEPT_TEXTS = 10_000
+"""Embedded texts in memory, in half precision: five thousand tools under two adapters, some 30 kB each."""
+LOOKED_AT = 256
+"""Passages whose tokens are looked at: those with the closest means. The others are as far as the farthest of them."""
 
 
 class EncoderEngine:
@@ -47,7 +52,7 @@ class EncoderEngine:
     def __init__(self, loaded: LoadedModel) -> None:
         self.digest = loaded.digest
         self.tokenizer = loaded.tokenizer
-        self.context_length = loaded.context_length * KEPT_VECTORS
+        self.context_length = loaded.context_length * KEPT_TEXTS
         """No limit on a whole prompt: every text is read by itself, and the template keeps each short."""
         self._model = loaded.model
         self._longest = loaded.context_length
@@ -56,7 +61,7 @@ class EncoderEngine:
         attach_head(loaded.model)
         self.adapters = AdapterStack(loaded.model)
         self.vectors: OrderedDict[tuple[str, Tokens], torch.Tensor] = OrderedDict()
-        """(adapter identity, passage) -> [D], least recently used first."""
+        """(adapter identity, passage) -> [1 + T, D], least recently used first."""
 
     def rank(self, request: RankRequest, cancel: Event | None = None) -> Ranking:
         """Score all options; each may hold several passages, every one opened by the start token.
@@ -72,9 +77,9 @@ class EncoderEngine:
         flat = [passage for passages in options for passage in passages]
         cached = sum(len(passage) for passage in flat if (identity, passage) in self.vectors)
         with torch.inference_mode():
-            vectors = self._embed([request.prompt, *flat], identity, cancel)
-            cosines = best_passages(vectors[:1] @ vectors[1:].T, [len(passages) for passages in options])[0]
-            scores = torch.log_softmax(SCALE * cosines, -1)
+            asked, *offered = self._embed([request.prompt, *flat], identity, cancel)
+            found = best_passages(_closest(asked, offered)[None], [len(passages) for passages in options])[0]
+            scores = torch.log_softmax(SCALE * found, -1)
         return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)
 
     def point(self, request: PointRequest, cancel: Event | None = None) -> list[Pointers]:
@@ -111,21 +116,30 @@ class EncoderEngine:
                 hint="Shorten the request or the tool's description.",
             )
 
-    def _embed(self, passages: Sequence[Tokens], identity: str, cancel: Event | None) -> torch.Tensor:
-        """[N, D] in the order of `passages`; what is new is computed and kept."""
+    def _embed(self, passages: Sequence[Tokens], identity: str, cancel: Event | None) -> list[torch.Tensor]:
+        """In the order of `passages`; what is new is computed and kept."""
         found = {p: self.vectors[identity, p] for p in passages if (identity, p) in self.vectors}
         new = [passage for passage in dict.fromkeys(passages) if passage not in found]
         for batch in batches(new, BATCH_TOKENS):
             self._check(max(map(len, batch)), cancel)
             self._threads.set(sum(len(passage) for passage in batch))
-            for passage, vector in zip(batch, embed(self._model, batch), strict=True):
-                found[passage] = vector
+            for passage, vectors in zip(batch, embed(self._model, batch), strict=True):
+                found[passage] = vectors.half()
         for passage in passages:
             self.vectors[identity, passage] = found[passage]
             self.vectors.move_to_end((identity, passage))
-        while len(self.vectors) > KEPT_VECTORS:
+        while len(self.vectors) > KEPT_TEXTS:
             self.vectors.popitem(last=False)
-        return torch.stack([found[passage] for passage in passages])
+        return [found[passage] for passage in passages]
+
+
+def _closest(asked: torch.Tensor, offered: Sequence[torch.Tensor]) -> torch.Tensor:
+    """[N]: `closeness` of a request to many passages, in bounded time."""
+    asked = asked.float()
+    means = torch.stack([passage[0] for passage in offered]).float() @ asked[0]
+    near = means.topk(min(LOOKED_AT, len(offered))).indices
+    alike = closeness([asked], [offered[number].float() for number in near.tolist()])[0] - means[near]
+    return (means + alike.min()).index_copy(0, near, means[near] + alike)
 
 
 def split_passages(tokens: Tokens, start: int) -> list[Tokens]:
@@ -146,19 +160,42 @@ def batches(passages: Sequence[Tokens], limit: int) -> Iterator[list[Tokens]]:
         yield batch
 
 
-def embed(model: Any, passages: Sequence[Tokens]) -> torch.Tensor:
-    """Unit vectors [N, D] of the passages: the mean of their last hidden states, in float32."""
+def embed(model: Any, passages: Sequence[Tokens]) -> list[torch.Tensor]:
+    """For each passage [1 + T, D] in float32: the mean of its last hidden states, and its states but those of the
+    first and last token, which mark begin and end."""
     longest = max(map(len, passages))
     ids = torch.tensor([[*passage, *[0] * (longest - len(passage))] for passage in passages], device=model.device)
     lengths = torch.tensor([len(passage) for passage in passages], device=model.device)
     mask = torch.arange(longest, device=model.device)[None] < lengths[:, None]
     hidden = model(input_ids=ids, attention_mask=mask.long()).last_hidden_state.float()
-    return functional.normalize((hidden * mask[..., None]).sum(1), dim=-1)
+    means = functional.normalize((hidden * mask[..., None]).sum(1), dim=-1)
+    states = functional.normalize(hidden, dim=-1)
+    return [
+        torch.cat([mean[None], row[1 : max(len(passage) - 1, 2)]])
+        for passage, mean, row in zip(passages, means, states, strict=True)
+    ]
 
 
-def best_passages(cosines: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    """[Q, N] cosines of requests and passages -> [Q, options]: each option is as good as its best passage.
+def closeness(asked: Sequence[torch.Tensor], offered: Sequence[torch.Tensor]) -> torch.Tensor:
+    """[Q, N] of embedded requests and passages."""
+    cosines = torch.cat(list(asked)) @ torch.cat(list(offered)).T
+    (rows, first_rows), (columns, first_columns) = _places(asked), _places(offered)
+    best = cosines[:, columns].masked_fill(columns < 0, -1.0).amax(-1)
+    alike = (best[rows] * (rows >= 0)[..., None]).sum(1) / (rows >= 0).sum(1, keepdim=True)
+    return cosines[first_rows][:, first_columns] + alike
+
+
+def _places(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where each text's tokens lie when all are put together, [N, T] with -1 after the last, and its mean, [N]."""
+    sizes = torch.tensor([len(text) for text in texts], device=texts[0].device)
+    begin = sizes.cumsum(0) - sizes
+    steps = torch.arange(1, int(sizes.max()), device=sizes.device)[None]
+    return (begin[:, None] + steps).masked_fill(steps >= sizes[:, None], -1), begin
+
+
+def best_passages(closeness: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
+    """[Q, N] of requests and passages -> [Q, options]: each option is as good as its best passage.
 
     `sizes` says how many passages each option has, in order.
     """
-    return torch.stack([part.max(-1).values for part in cosines.split(list(sizes), -1)], -1)
+    return torch.stack([part.max(-1).values for part in closeness.split(list(sizes), -1)], -1)

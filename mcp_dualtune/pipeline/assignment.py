@@ -15,13 +15,17 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
+from mcp_dualtune.pipeline.cues import named, said_option
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Slot, Span
 from mcp_dualtune.types import JSON, canonical
 
 UNLIKELY = 0.05
 """Weight of reading nothing where the encoder saw a value, and of reading words inside what another slot has read."""
-IN_ORDER = 0.8
-"""Natural log of how much likelier two values of one kind are in the order of their parameters than in none."""
+IN_ORDER, NAMED = 0.4, 1.5
+"""Natural logs of how much likelier two values of one kind are in the order of their parameters than in none, and a
+value is beside a word that names its slot."""
+SAID_OPTION, SAID = 2.0, 1.0
+"""Natural logs of how much likelier an option is that the request says literally, and that its slot has a value."""
 SCATTERED, CUT = 3.0, 1.0
 """Natural logs of how much less likely the items of a list are apart from each other than in one enumeration, and how
 much less likely a list is that leaves an enumeration at one of its ends."""
@@ -77,8 +81,9 @@ class _Reading:
 
 def found_values(page: Page, pointers: Pointers) -> list[Found]:
     """The likeliest reading of all slots of a page, in their order."""
-    states = [max(range(len(row)), key=row.__getitem__) for row in pointers.states]
-    found = {slot: Found(state, pointers.states[slot][state]) for slot, state in enumerate(states) if state != GIVEN}
+    chances = [_states(page, slot, row) for slot, row in enumerate(pointers.states)]
+    states = [max(range(len(row)), key=row.__getitem__) for row in chances]
+    found = {slot: Found(state, chances[slot][state]) for slot, state in enumerate(states) if state != GIVEN}
     lists = _lists(page, pointers, states)
     candidates = {
         slot: (_sets if slot in lists else _candidates)(page, pointers, slot)
@@ -87,13 +92,21 @@ def found_values(page: Page, pointers: Pointers) -> list[Found]:
     }
     readings = _read_jointly(page, candidates)
     for slot, candidate in readings[0].chosen:
-        given = pointers.states[slot][GIVEN] * _share(readings, slot, candidate)
+        given = chances[slot][GIVEN] * _share(readings, slot, candidate)
         # Where all words it could be belong to surer slots, nothing is said of it, and where it is required, one asks.
         found[slot] = Found(ABSENT, given) if candidate is None else Found(GIVEN, given, candidate.values)
     for slot in range(len(page.slots)):
         # No value of its type stands on the page.
-        found.setdefault(slot, Found(ELSEWHERE, 1.0 - pointers.states[slot][ABSENT]))
+        found.setdefault(slot, Found(ELSEWHERE, 1.0 - chances[slot][ABSENT]))
     return [found[slot] for slot in range(len(page.slots))]
+
+
+def _states(page: Page, slot: int, chances: Sequence[float]) -> list[float]:
+    """Probabilities of a slot's states, with what the request says literally."""
+    weights = list(chances)
+    if said_option(page, slot) is not None:
+        weights[GIVEN] *= math.exp(SAID)
+    return [weight / sum(weights) for weight in weights]
 
 
 def _lists(page: Page, pointers: Pointers, states: Sequence[int]) -> set[int]:
@@ -168,7 +181,7 @@ def _share(readings: Sequence[_Reading], slot: int, candidate: Candidate | None)
 
 def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
     """The likeliest values, best first; equal values count together."""
-    starts = pointers.starts[slot]
+    starts, options, said = pointers.starts[slot], _kind(page.slots[slot]) == "options", said_option(page, slot)
     merged: dict[str, Candidate] = {}
     pairs = [(starts[s] + ends[e], (s, e)) for s, ends in pointers.ends[slot].items() for e in _best(ends)]
     for score, span in sorted(pairs, reverse=True):
@@ -176,7 +189,9 @@ def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
         if value is not None:
             key = canonical(value)
             known = merged.get(key, Candidate((value,), (span,), 0.0))
-            merged[key] = replace(known, probability=known.probability + math.exp(score))
+            told = NAMED if not options and named(page, slot, span) else 0.0
+            told += SAID_OPTION if value == said else 0.0
+            merged[key] = replace(known, probability=known.probability + math.exp(score + told))
     return _scaled(list(merged.values()))[:CANDIDATES]
 
 

@@ -45,6 +45,15 @@ AFTER = re.compile(r"[.:!?]+(?:[\s)\]\"'`,;]|$)")
 """a mark that ends a sentence."""
 QUOTED = re.compile(r"(?<![\w'\"`])(?P<mark>['\"`])(?P<inner>\S(?:(?!(?P=mark)(?!\w)).)*)(?P=mark)(?!\w)")
 """Text between two like quotation marks; an apostrophe inside a word is none."""
+FORMATS = {
+    "date": re.compile(r"\d{4}-\d\d-\d\d$"),
+    "date-time": re.compile(r"\d{4}-\d\d-\d\d"),
+    "time": re.compile(r"\d\d?:\d\d"),
+    "email": re.compile(r"\S+@\S+$"),
+    "uri": re.compile(r"[a-zA-Z][\w+.-]*:\S+$"),
+    "uuid": re.compile(r"[0-9a-fA-F-]{32,36}$"),
+}
+"""What texts of a schema's `format` look like, as far as that keeps other words out."""
 SCALARS = ("string", "integer", "number", "boolean")
 
 
@@ -307,7 +316,8 @@ def typed(text: str, schema: Mapping[str, JSON]) -> JSON:
     """`text` as a value of the schema's type; None where it is none."""
     kind = schema.get("type")
     if kind == "string":
-        return text.strip() or None
+        form = FORMATS.get(str(schema.get("format")))
+        return text.strip() or None if form is None or form.match(text.strip()) else None
     number = number_of(text)
     return None if kind == "integer" and not isinstance(number, int) else number
 

@@ -6,14 +6,14 @@ The loss is the cross-entropy of the right option among the options of its own l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
-from mcp_dualtune.engine.encoder import SCALE, batches, best_passages, embed, split_passages
+from mcp_dualtune.engine.encoder import SCALE, batches, best_passages, closeness, embed, split_passages
 from mcp_dualtune.training.examples import Example
 
 BATCH_TOKENS = 3072
@@ -31,31 +31,28 @@ class Choosing:
 
     def scores(self, groups: Sequence[Group]) -> list[tuple[torch.Tensor, int]]:
         """For every example: the scores of its options, and the place of the right one."""
-        passages: dict[tuple[int, ...], int] = {}
+        passages: dict[tuple[int, ...], None] = {}
         for group in groups:
             for example in group:
-                passages.setdefault(example.tokens, len(passages))
+                passages[example.tokens] = None
                 for option in example.options:
-                    for passage in split_passages(option, self.start):
-                        passages.setdefault(passage, len(passages))
-        order, parts = [], []
+                    passages.update(dict.fromkeys(split_passages(option, self.start)))
+        embedded: dict[tuple[int, ...], torch.Tensor] = {}
         for batch in batches(list(passages), BATCH_TOKENS):
-            order += [passages[passage] for passage in batch]
-            parts.append(embed(self.model, batch))
-        vectors = torch.cat(parts)[torch.argsort(torch.tensor(order))]
-        return [scored for group in groups if group for scored in self._group(group, vectors, passages)]
+            embedded.update(zip(batch, embed(self.model, batch), strict=True))
+        return [scored for group in groups if group for scored in self._group(group, embedded)]
 
     def _group(
-        self, group: Group, vectors: torch.Tensor, places: dict[tuple[int, ...], int]
+        self, group: Group, embedded: Mapping[tuple[int, ...], torch.Tensor]
     ) -> Iterator[tuple[torch.Tensor, int]]:
         options = list(dict.fromkeys(option for example in group for option in example.options))
         cut = [split_passages(option, self.start) for option in options]
-        asked = vectors[[places[example.tokens] for example in group]]
-        offered = vectors[[places[passage] for passages in cut for passage in passages]]
-        cosines = best_passages(asked @ offered.T, [len(passages) for passages in cut])
+        asked = [embedded[example.tokens] for example in group]
+        offered = [embedded[passage] for passages in cut for passage in passages]
+        found = best_passages(closeness(asked, offered), [len(passages) for passages in cut])
         column = {option: index for index, option in enumerate(options)}
         for row, example in enumerate(group):
-            yield SCALE * cosines[row, [column[o] for o in example.options]], example.options.index(example.answer)
+            yield SCALE * found[row, [column[o] for o in example.options]], example.options.index(example.answer)
 
     def loss(self, items: Sequence[Group]) -> torch.Tensor:
         """Mean cross-entropy of the right options."""

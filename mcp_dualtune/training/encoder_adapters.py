@@ -35,10 +35,11 @@ MODULES = ("query", "key", "value", "dense")
 HEAD = ("slot", "token")
 BRANCHES = 24
 """Requests per list: embedding the list is the larger part of a step."""
-READING_BRANCHES = 6
+READING_BRANCHES = 3
+"""Requests to one tool: pages share nothing, so a step with more tools teaches more."""
 LISTED_TOOLS = 5
 """Tools shown of each server when learning to route, the right one among them; serving shows all."""
-HELD_OUT_GROUPS, READING_GROUPS, TOOL_GROUPS = 24, 30, 8
+HELD_OUT_GROUPS, READING_GROUPS, TOOL_GROUPS = 24, 60, 16
 TUNED_SHARE, READ_TUNED, READ_GENERAL, READ_DRILLS = 0.35, 0.22, 0.64, 0.08
 """Shares of lists and of pages. Tuned servers get adapters of their own on top; servers never seen have only these."""
 
