@@ -23,14 +23,15 @@ from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting.reading import ReadingTemplate
-from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.lora import TEMPERATURES
 from mcp_dualtune.training.records import Case
-from mcp_dualtune.training.sources import Corpus, calibration_cases
-from mcp_dualtune.types import Decision, Request, canonical
+from mcp_dualtune.training.sources import Corpus, calibration_cases, unseen_cases
+from mcp_dualtune.types import Decision, Request, ServerSpec, canonical
 
 OFFERED = 8
 """Servers beside each other for requests to servers never seen."""
+FEWEST_TOOLS = 4
+"""Of a server that stands beside the right one."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +58,19 @@ def assembled(decoder: Path, encoder: Path) -> Pipeline:
 
 
 def everyday(corpus: Corpus, seed: str) -> Iterator[tuple[Case, Catalog]]:
-    """The calibration requests among the tuned servers, and as many to servers that measure training."""
-    cases = calibration_cases(corpus)
+    """The calibration requests among the tuned servers, and those to servers never trained on among eight of them."""
     tuned = Catalog(tuple(corpus.servers[name] for name in corpus.tuned))
-    yield from ((case, tuned) for case in cases)
-    maker, rng = CaseMaker(corpus), random.Random(seed)
-    names = [name for name in corpus.dev if corpus.entries[name]]
-    for _ in cases:
-        shown = rng.sample(names, min(OFFERED, len(names)))
-        case = maker.single(shown[0], rng.choice(corpus.entries[shown[0]]), rng)
-        # A request without its context must still say everything, or be one to ask about.
-        if not case.context and not case.fixed:
-            yield case, Catalog(tuple(corpus.servers[name] for name in shown))
+    yield from ((case, tuned) for case in calibration_cases(corpus))
+    rng = random.Random(seed)
+    for case in unseen_cases(corpus):
+        yield case, Catalog(tuple(beside(case.server, corpus, rng)))
+
+
+def beside(server: ServerSpec, corpus: Corpus, rng: random.Random) -> list[ServerSpec]:
+    """A server that is never trained on (or nobody) among seven other such ones."""
+    others = [name for name in corpus.dev if name != server.name and len(corpus.servers[name].tools) >= FEWEST_TOOLS]
+    shown = [corpus.servers[name] for name in rng.sample(others, min(OFFERED - 1, len(others)))]
+    return [*shown, server] if server.name else shown
 
 
 def judge(pipeline: Pipeline, asked: Iterator[tuple[Case, Catalog]]) -> list[Judged]:

@@ -20,10 +20,11 @@ from mcp_dualtune.prompting.reading import ReadingTemplate
 from mcp_dualtune.training.adapters import AdapterTrainer, makers
 from mcp_dualtune.training.attention import register
 from mcp_dualtune.training.choosing import Choosing
+from mcp_dualtune.training.confidence import beside
 from mcp_dualtune.training.examples import Example, ExampleMaker, choice
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make, calibrate, merged, set_temperature
 from mcp_dualtune.training.reading import Pointing, readings
-from mcp_dualtune.training.sources import Corpus, calibration_cases
+from mcp_dualtune.training.sources import Corpus, calibration_cases, unseen_cases
 from mcp_dualtune.types import NONE, AdapterRef, Request
 
 NAME = "sentence-transformers/all-MiniLM-L6-v2"
@@ -83,19 +84,18 @@ class ChoosingTrainer(AdapterTrainer):
 
     def _everyday(self, job: Job) -> list[Example]:
         renderer, corpus = self.maker.renderer, self.maker.corpus
-        cases = calibration_cases(corpus)
+        cases, unseen = calibration_cases(corpus), unseen_cases(corpus)
         if job.stage == "route":
-            servers = [corpus.servers[name] for name in corpus.tuned]
-            found = [choice(renderer.route(Request(case.query), servers), case.server.name or NONE) for case in cases]
-        else:
-            asked = [case for case in cases if case.server.name and job.server in (None, case.server.name)]
-            found = [choice(renderer.select(Request(case.query), case.server), case.tool) for case in asked]
+            servers, rng = [corpus.servers[name] for name in corpus.tuned], random.Random(job.name)
+            offers = [(case, servers) for case in cases] + [(case, beside(case.server, corpus, rng)) for case in unseen]
+            return [choice(renderer.route(Request(c.query), offer), c.server.name or NONE) for c, offer in offers]
+        asked = [case for case in (*cases, *unseen) if case.server.name and job.server in (None, case.server.name)]
+        found = [choice(renderer.select(Request(case.query), case.server), case.tool) for case in asked]
         if job.server is not None:
             # A server has few of them, and a temperature fitted on right choices alone would say 1 to everything.
             own = [example for group in self.held_out(job)["own"] for example in group]
             return found + own[: len(found)]
-        unseen = [example for group in self._held_out(job, list(corpus.dev), self.maker) for example in group]
-        return found + unseen[: len(found)]
+        return found
 
     def _make(self, job: Job) -> Make:
         maker = self.maker
@@ -165,13 +165,10 @@ class ReadingTrainer(AdapterTrainer):
 
     def calibrate(self, job: Job) -> float:
         """Fit the temperature of the adapter trained last on everyday requests, half of them on servers never seen."""
-        everyday = [self.maker.arguments_of(case) for case in calibration_cases(self.maker.corpus) if case.server.name]
-        unseen = self.held_out(job)["unseen"]
-        pages = sum(map(len, everyday))
-        while sum(map(len, unseen)) > pages:
-            unseen = unseen[:-1]
+        cases = (*calibration_cases(self.maker.corpus), *unseen_cases(self.maker.corpus))
+        everyday = [self.maker.arguments_of(case) for case in cases if case.server.name]
         self.adapted.model.eval()
-        return set_temperature(self.output / job.folder, self.objective.fit_temperature([*everyday, *unseen]))
+        return set_temperature(self.output / job.folder, self.objective.fit_temperature(everyday))
 
     def _adapt(self, model: Any) -> AdaptedModel:
         ranks = dict.fromkeys(HEAD, POINTER)

@@ -156,17 +156,21 @@ def calibration_cases(corpus: Corpus) -> tuple[Case, ...]:
 
     Requests that no server serves have a server without a name and the tool `none`.
     """
+    return tuple(_everyday_cases("calibration", corpus))
+
+
+def unseen_cases(corpus: Corpus) -> tuple[Case, ...]:
+    """The same for servers that are never trained on (`Corpus.dev`), as far as the corpus has them."""
+    return tuple(_everyday_cases("calibration_unseen", corpus))
+
+
+def _everyday_cases(name: str, corpus: Corpus) -> Iterator[Case]:
     nobody = ServerSpec("", "", (), "")
-    return tuple(
-        Case(
-            row["query"],
-            corpus.servers[row["server"]] if row["server"] else nobody,
-            row.get("tool") or NONE,
-            row.get("arguments") or {},
-            tuple(row.get("missing") or ()),
-        )
-        for row in written("calibration")
-    )
+    for row in written(name):
+        server = corpus.servers.get(row["server"]) if row["server"] else nobody
+        if server is not None:
+            missing = tuple(row.get("missing") or ())
+            yield Case(row["query"], server, row.get("tool") or NONE, row.get("arguments") or {}, missing)
 
 
 def _load_authored(corpus: Corpus, data: Path) -> None:

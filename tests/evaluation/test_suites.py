@@ -114,8 +114,8 @@ def templates() -> Iterator[tuple[str, RequestTemplate]]:
                 continue
             entry = parse_entry(path.stem, row["tool"], row)
             yield from ((place, template) for template in templates_of(entry))
-    for row in written("calibration"):
-        yield "calibration", RequestTemplate(row["query"], {}, {})
+    for name in ("calibration", "calibration_unseen"):
+        yield from ((name, RequestTemplate(row["query"], {}, {})) for row in written(name))
     for row in written("catalogue"):
         yield from (
             (row["server"], template) for template in templates_of(parse_entry(row["server"], row["tool"], row))

@@ -14,6 +14,7 @@ from mcp_dualtune.training.sources import (
     held_out,
     load_invented,
     tuned_corpus,
+    unseen_cases,
     written,
 )
 from tests.training.test_phrases import misfits
@@ -47,7 +48,11 @@ def test_invented_servers_are_for_training_but_for_a_few_that_measure_it() -> No
 
 def test_calibration_requests_fit_their_tools_and_stand_in_no_phrase() -> None:
     corpus = tuned_corpus()
-    cases = calibration_cases(corpus)
+    load_invented(corpus)
+    tuned, unseen = calibration_cases(corpus), unseen_cases(corpus)
+    assert {case.server.name for case in unseen} <= {*corpus.dev, ""}
+    assert min(len(tuned), len(unseen)) > 200
+    cases = (*tuned, *unseen)
     texts = {
         template.text
         for entries in corpus.entries.values()
@@ -55,7 +60,6 @@ def test_calibration_requests_fit_their_tools_and_stand_in_no_phrase() -> None:
         for template in (*entry.requests, *(template for template, _ in entry.missing))
     }
     refused = {text for texts in corpus.refused.values() for text in texts}
-    assert len(cases) > 200
     for case in cases:
         assert case.query not in texts | refused
         if case.server.name:
