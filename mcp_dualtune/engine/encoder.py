@@ -138,7 +138,7 @@ def _closest(asked: torch.Tensor, offered: Sequence[torch.Tensor]) -> torch.Tens
     asked = asked.float()
     means = torch.stack([passage[0] for passage in offered]).float() @ asked[0]
     near = means.topk(min(LOOKED_AT, len(offered))).indices
-    alike = closeness([asked], [offered[number].float() for number in near.tolist()])[0] - means[near]
+    _, (alike,) = closeness([asked], [offered[number].float() for number in near.tolist()])
     return (means + alike.min()).index_copy(0, near, means[near] + alike)
 
 
@@ -177,12 +177,12 @@ def embed(model: Any, passages: Sequence[Tokens]) -> list[torch.Tensor]:
 
 
 def closeness(asked: Sequence[torch.Tensor], offered: Sequence[torch.Tensor]) -> torch.Tensor:
-    """[Q, N] of embedded requests and passages."""
+    """[2, Q, N] of embedded requests and passages: that of their means, and that of their tokens."""
     cosines = torch.cat(list(asked)) @ torch.cat(list(offered)).T
     (rows, first_rows), (columns, first_columns) = _places(asked), _places(offered)
     best = cosines[:, columns].masked_fill(columns < 0, -1.0).amax(-1)
     alike = (best[rows] * (rows >= 0)[..., None]).sum(1) / (rows >= 0).sum(1, keepdim=True)
-    return cosines[first_rows][:, first_columns] + alike
+    return torch.stack([cosines[first_rows][:, first_columns], alike])
 
 
 def _places(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,7 +194,7 @@ def _places(texts: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def best_passages(closeness: torch.Tensor, sizes: Sequence[int]) -> torch.Tensor:
-    """[Q, N] of requests and passages -> [Q, options]: each option is as good as its best passage.
+    """[..., N] of passages -> [..., options]: each option is as good as its best passage.
 
     `sizes` says how many passages each option has, in order.
     """

@@ -1,7 +1,8 @@
 """What choosing adapters learn on the public encoder: request and options are pulled together or apart.
 
-The loss is the cross-entropy of the right option among the options of its own list, over the scores that serving uses
-(`engine.encoder`).
+The loss is the cross-entropy of the right option among the options of its own list. Serving adds the closeness of means
+and of tokens (`engine.encoder`). Each learns by itself: under the loss of the sum one leans on the other, which was
+measured to be worse.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class Choosing:
     """The token that opens a passage."""
 
     def scores(self, groups: Sequence[Group]) -> list[tuple[torch.Tensor, int]]:
-        """For every example: the scores of its options, and the place of the right one."""
+        """For every example: the scores of its options, [2, options], and the place of the right one."""
         passages: dict[tuple[int, ...], None] = {}
         for group in groups:
             for example in group:
@@ -52,18 +53,19 @@ class Choosing:
         found = best_passages(closeness(asked, offered), [len(passages) for passages in cut])
         column = {option: index for index, option in enumerate(options)}
         for row, example in enumerate(group):
-            yield SCALE * found[row, [column[o] for o in example.options]], example.options.index(example.answer)
+            yield SCALE * found[:, row, [column[o] for o in example.options]], example.options.index(example.answer)
 
     def loss(self, items: Sequence[Group]) -> torch.Tensor:
         """Mean cross-entropy of the right options."""
         scored = self.scores(items)
-        losses = [functional.cross_entropy(scores[None], torch.tensor([right])) for scores, right in scored]
+        losses = [functional.cross_entropy(scores, torch.tensor([right, right])) for scores, right in scored]
         return torch.stack(losses).mean()
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def measure(self, items: Sequence[Group], size: int) -> dict[str, float]:
         """Loss, and the share of right choices."""
-        scored = [one for start in range(0, len(items), size) for one in self.scores(items[start : start + size])]
+        parts = [one for start in range(0, len(items), size) for one in self.scores(items[start : start + size])]
+        scored = [(scores.sum(0), right) for scores, right in parts]
         losses = [float(functional.cross_entropy(scores[None], torch.tensor([right]))) for scores, right in scored]
         hits = [int(scores.argmax()) == right for scores, right in scored]
         return {"loss": sum(losses) / len(losses), "answer": sum(hits) / len(hits)}
