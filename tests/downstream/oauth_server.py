@@ -179,9 +179,10 @@ class _AnyPort(OAuthClientInformationFull):
 @asynccontextmanager
 async def world(state: Path, kind: str = "http", scopes: tuple[str, ...] = ("notes",)) -> AsyncIterator[World]:
     """An MCP server that wants a login, and the authorization server that gives them."""
-    authority, at, to = Authority(), _free_port(), _free_port()
-    issuer, path = f"http://127.0.0.1:{at}", "sse" if kind == "sse" else "mcp"
-    made = World(authority, issuer, f"http://127.0.0.1:{to}/{path}", state, kind)
+    # Taken before either says its address, so that no other process can come in between.
+    authority, at, to = Authority(), *(socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    issuer, path = f"http://127.0.0.1:{at.getsockname()[1]}", "sse" if kind == "sse" else "mcp"
+    made = World(authority, issuer, f"http://127.0.0.1:{to.getsockname()[1]}/{path}", state, kind)
     settings = AuthSettings(
         issuer_url=AnyHttpUrl(issuer),
         resource_server_url=AnyHttpUrl(made.url),
@@ -278,9 +279,3 @@ class _Authorization:
         scopes = str(form.get("scope") or "").split()
         token = self.made.authority.issue("robot", scopes, str(form["resource"]), renewable=False)
         return JSONResponse(token.model_dump(exclude_none=True))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

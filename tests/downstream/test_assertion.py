@@ -133,6 +133,7 @@ async def test_nothing_is_signed_for_another_authorization_server(tmp_path: Path
         (pem(CURVE), {"signing_algorithm": "RS256"}, "does not fit signing_algorithm RS256"),
         (pem(CURVE), {"signing_algorithm": "ES384"}, "does not fit signing_algorithm ES384"),
     ],
+    ids=["no key", "public", "locked", "DSA", "secp256k1", "RSA's algorithm", "another curve's"],
 )
 def test_a_key_that_cannot_sign_says_why_and_is_not_shown(key: str, oauth: dict[str, Any], said: str) -> None:
     settings = OAuthSettings("client_credentials", "robot", private_key=key, **oauth)

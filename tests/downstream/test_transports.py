@@ -40,14 +40,12 @@ class Recorder:
 
 
 @asynccontextmanager
-async def serving(app: Any, port: int = 0) -> AsyncIterator[int]:
-    """Serve an application on a loopback port while the block runs."""
+async def serving(app: Any, listener: socket.socket | None = None) -> AsyncIterator[int]:
+    """Serve an application on a loopback port, or on a socket that listens already, while the block runs."""
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, ws="none")
     server = uvicorn.Server(config)
     # Closed also when the block fails: the sockets of a failed test must not be found in the next one.
-    with closing(socket.socket()) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
+    with closing(listener or socket.create_server(("127.0.0.1", 0))) as listener:
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listener])
             with anyio.fail_after(60):
