@@ -252,7 +252,7 @@ class _Authorization:
 
     def has_key(self, form: dict[str, Any], key: str) -> bool:
         assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-        assert "client_secret" not in form
+        assert "client_secret" not in form and "PRIVATE KEY" not in str(form)
         proof = form["client_assertion"]
         try:
             claims = jwt.decode(
