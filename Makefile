@@ -47,7 +47,7 @@ demo: install
 	@$(BIN)/python -m examples.demo
 
 test: install
-	@$(BIN)/python -m pytest
+	@./.ci/tests
 
 bundle: install
 	@$(BIN)/python -m bundle.build

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from typing import Any
+
 import pytest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Reports between processes are UTF-8, and some tests are about text that is not, which may be in their logs."""
+    return _encodable((yield))
+
+
+def _encodable(part: Any) -> Any:
+    if isinstance(part, str):
+        return part.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(part, dict):
+        return {_encodable(key): _encodable(value) for key, value in part.items()}
+    return type(part)(_encodable(item) for item in part) if type(part) in (list, tuple) else part
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ its arguments itself. Refuses to own: wording (`schema`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from time import monotonic
 from typing import Any
@@ -48,47 +49,58 @@ def _compiled(pattern: str) -> Any:
     return regex.compile(pattern)
 
 
-def bounded_validator(schema: Mapping[str, JSON]) -> Any:
-    """A validator of Draft 2020-12 that no pattern of `schema` can hold up."""
-    clock = Clock()
+_clock: ContextVar[Clock] = ContextVar("clock")
+"""Of the check under way. The keywords find it here, as making a class of validators takes longer than most checks."""
 
-    def pattern(validator: Any, wanted: str, instance: JSON, _: JSON) -> Iterator[ValidationError]:
-        if validator.is_type(instance, "string") and not clock.matches(wanted, instance):
-            yield ValidationError(f"{instance!r} does not match {wanted!r}")
 
-    def pattern_properties(
-        validator: Any, parts: Mapping[str, JSON], instance: JSON, _: JSON
-    ) -> Iterator[ValidationError]:
-        if validator.is_type(instance, "object"):
-            for wanted, part in parts.items():
-                for key in [key for key in instance if clock.matches(wanted, key)]:
-                    yield from validator.descend(instance[key], part, path=key, schema_path=wanted)
+def bounded_errors(schema: Mapping[str, JSON], instance: JSON) -> list[ValidationError]:
+    """What is wrong with `instance` under Draft 2020-12; no pattern of `schema` can hold this up."""
+    before = _clock.set(Clock())
+    try:
+        return list(_Bounded(schema).iter_errors(instance))
+    finally:
+        _clock.reset(before)
 
-    def additional_properties(
-        validator: Any, allowed: JSON, instance: JSON, around: Mapping[str, JSON]
-    ) -> Iterator[ValidationError]:
-        if not validator.is_type(instance, "object"):
-            return
-        extra = list(unknown_keys(instance, around, clock))
-        if allowed is False and extra:
-            yield ValidationError(f"{', '.join(extra)} not known")
-        elif isinstance(allowed, Mapping):
-            for key in extra:
-                yield from validator.descend(instance[key], allowed, path=key)
 
-    def unevaluated_properties(
-        validator: Any, allowed: JSON, instance: JSON, around: Mapping[str, JSON]
-    ) -> Iterator[ValidationError]:
-        if '"patternProperties"' not in canonical(around):
-            yield from Draft202012Validator.VALIDATORS["unevaluatedProperties"](validator, allowed, instance, around)
+def _pattern(validator: Any, wanted: str, instance: JSON, _: JSON) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not _clock.get().matches(wanted, str(instance)):
+        yield ValidationError(f"{instance!r} does not match {wanted!r}")
 
-    keywords = {
-        "pattern": pattern,
-        "patternProperties": pattern_properties,
-        "additionalProperties": additional_properties,
-        "unevaluatedProperties": unevaluated_properties,
-    }
-    return extend(Draft202012Validator, keywords)(schema)  # type: ignore[no-untyped-call]
+
+def _pattern_properties(validator: Any, parts: Mapping[str, JSON], instance: Any, _: JSON) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "object"):
+        for wanted, part in parts.items():
+            for key in [key for key in instance if _clock.get().matches(wanted, key)]:
+                yield from validator.descend(instance[key], part, path=key, schema_path=wanted)
+
+
+def _additional_properties(
+    validator: Any, allowed: JSON, instance: Any, around: Mapping[str, JSON]
+) -> Iterator[ValidationError]:
+    if not validator.is_type(instance, "object"):
+        return
+    extra = list(unknown_keys(instance, around, _clock.get()))
+    if allowed is False and extra:
+        yield ValidationError(f"{', '.join(extra)} not known")
+    elif isinstance(allowed, Mapping):
+        for key in extra:
+            yield from validator.descend(instance[key], allowed, path=key)
+
+
+def _unevaluated_properties(
+    validator: Any, allowed: JSON, instance: JSON, around: Mapping[str, JSON]
+) -> Iterator[ValidationError]:
+    if '"patternProperties"' not in canonical(around):
+        yield from Draft202012Validator.VALIDATORS["unevaluatedProperties"](validator, allowed, instance, around)
+
+
+_KEYWORDS = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+    "unevaluatedProperties": _unevaluated_properties,
+}
+_Bounded: Any = extend(Draft202012Validator, _KEYWORDS)  # type: ignore[no-untyped-call]
 
 
 def unknown_keys(instance: Iterable[str], around: Mapping[str, JSON], clock: Clock | None = None) -> Iterator[str]:

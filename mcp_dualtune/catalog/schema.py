@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from jsonschema.exceptions import ValidationError
 
 from mcp_dualtune.catalog.cleaning import clean_schema
-from mcp_dualtune.catalog.patterns import bounded_validator, unknown_keys
+from mcp_dualtune.catalog.patterns import bounded_errors, unknown_keys
 from mcp_dualtune.types import JSON
 
 __all__ = ["clean_schema", "leaf_paths", "path_text", "validate_arguments"]
@@ -29,7 +29,7 @@ _KINDS = {
 
 def validate_arguments(schema: Mapping[str, JSON], arguments: Mapping[str, JSON]) -> tuple[str, ...]:
     """Say in plain words, one message a problem, how `arguments` do not fit a cleaned schema; empty when they do."""
-    errors = sorted(bounded_validator(schema).iter_errors(arguments), key=lambda error: [str(p) for p in error.path])
+    errors = sorted(bounded_errors(schema, arguments), key=lambda error: [str(p) for p in error.path])
     messages = dict.fromkeys(message for error in errors for message in _explain(error))
     return tuple(messages)[:MAX_PROBLEMS]
 

@@ -168,21 +168,33 @@ class _Reader:
             return options
         if entry.get("command") is not None:
             raise self.wrong(where, "only a remote server has a login", "Give the secrets of this one in its env.")
-        if oauth.client_secret is not None and _VARIABLE.fullmatch(oauth.client_secret) is None:
-            hint = "Write ${env:NAME} or ${keyring:SERVICE/NAME}."
-            raise self.wrong(f"{where}.client_secret", "a secret does not stand in the file itself", hint)
-        if oauth.client_secret is not None and oauth.client_id is None:
-            raise self.wrong(where, "a client_secret needs its client_id", "Add it.")
-        if oauth.grant == "client_credentials" and oauth.client_secret is None:
-            raise self.wrong(where, "client_credentials needs a client_id and a client_secret", "Add them.")
+        given = {"client_secret": oauth.client_secret, "private_key": oauth.private_key}
+        secrets = {name: text for name, text in given.items() if text is not None}
+        for name, text in secrets.items():
+            if _VARIABLE.fullmatch(text) is None:
+                hint = "Write ${env:NAME} or ${keyring:SERVICE/NAME}."
+                raise self.wrong(f"{where}.{name}", "a secret does not stand in the file itself", hint)
+            if oauth.client_id is None:
+                raise self.wrong(where, f"a {name} needs its client_id", "Add it.")
+        if len(secrets) > 1:
+            raise self.wrong(where, "has both a client_secret and a private_key", "Keep the one that is registered.")
+        if oauth.grant == "client_credentials" and not secrets:
+            problem = "client_credentials needs a client_id, and a client_secret or a private_key"
+            raise self.wrong(where, problem, "Add them.")
+        if oauth.private_key is not None and oauth.grant != "client_credentials":
+            problem = "only this machine's own login is signed with a key"
+            raise self.wrong(f"{where}.private_key", problem, 'Add "grant": "client_credentials".')
+        for name in ("signing_algorithm", "key_id"):
+            if getattr(oauth, name) is not None and oauth.private_key is None:
+                raise self.wrong(
+                    f"{where}.{name}", "says something of a private_key, and there is none", "Add the key."
+                )
         document = oauth.client_metadata_url
         if document is not None and not re.match(r"https://[^/\s]+/\S", document):
             raise self.wrong(f"{where}.client_metadata_url", f"{document!r} will not do", "Write https://host/path.")
-        secret = None if oauth.client_secret is None else self.secret(oauth.client_secret, f"{where}.client_secret")
-        return replace(options, oauth=replace(oauth, client_secret=secret))
-
-    def secret(self, value: str, where: str) -> str:
-        return self.text(value, where, bare=True, secret=True)
+        found = {name: self.text(text, f"{where}.{name}", bare=True, secret=True) for name, text in secrets.items()}
+        proofs = replace(oauth, client_secret=found.get("client_secret"), private_key=found.get("private_key"))
+        return replace(options, oauth=proofs)
 
     def text(self, value: Any, where: str, *, bare: bool = False, secret: bool = False) -> str:
         """A string with variables put in; `${X}` only where `bare`: in a command line it may be meant for a shell.

@@ -69,8 +69,9 @@ def resolve(server: ServerConfig) -> ServerConfig:
         return {key: put(text) for key, text in texts.items()}
 
     options = server.options
-    if options.oauth is not None and options.oauth.client_secret is not None:
-        oauth = replace(options.oauth, client_secret=put(options.oauth.client_secret))
+    if options.oauth is not None:
+        secret, key = options.oauth.client_secret, options.oauth.private_key
+        oauth = replace(options.oauth, client_secret=secret and put(secret), private_key=key and put(key))
         options = replace(options, oauth=oauth)
     return replace(
         server,

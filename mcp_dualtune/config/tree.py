@@ -15,6 +15,7 @@ from mcp_dualtune.config.references import Reference
 from mcp_dualtune.types import JSON
 
 _POSITIVE = {"above": 0}
+SigningAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,23 @@ class OAuthSettings:
     """How we log in at a remote server; everything may be left out where the server tells it."""
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
-    """A person logs in with a browser, or this machine with a client id and secret of its own."""
+    """A person logs in with a browser, or this machine with a client id and a secret or key of its own."""
     client_id: str | None = None
     """The id of a client that was registered beforehand; None registers one when it is needed."""
     client_secret: str | None = field(default=None, repr=False)
     """Written as a reference, `${env:NAME}` or `${keyring:SERVICE/NAME}`."""
     client_auth: Literal["basic", "post"] = "basic"
     """How the secret is sent: in a header or in the form."""
+    private_key: str | None = field(default=None, repr=False)
+    """Signs a proof of who we are in the place of a secret (`private_key_jwt`); PEM, written as a reference."""
+    signing_algorithm: SigningAlgorithm | None = None
+    """None takes the usual one for the kind of key."""
+    key_id: str | None = None
+    """What the authorization server calls the key; sent along where it knows several."""
     client_metadata_url: str | None = None
     """Address of a Client ID Metadata Document that describes this client; used where the server takes them."""
     issuer: str | None = None
-    """The authorization server that the id and secret belong to; they are sent to no other."""
+    """The authorization server that id, secret and key belong to; nothing is sent to, or signed for, any other."""
     scope: str | None = None
     """Scopes to ask for, parted by blanks; None asks for what the server names."""
     redirect_port: int | None = field(default=None, metadata={"from": 1, "to": 65535})

@@ -18,6 +18,7 @@ from mcp.shared.auth import OAuthClientMetadata
 from pydantic import AnyUrl
 
 from mcp_dualtune.config import ServerConfig
+from mcp_dualtune.downstream.assertion import ASSERTION_TYPE, signer
 from mcp_dualtune.downstream.oauth import Keeping, Person, check_address, sign_in
 from mcp_dualtune.downstream.redirect import listening
 from mcp_dualtune.downstream.resolved import resolved
@@ -104,6 +105,8 @@ async def _revoke(config: ServerConfig, store: TokenStore, login: Login) -> None
     check_address(config, httpx2.URL(str(authorization.revocation_endpoint)))
     form = {"token": tokens.refresh_token or tokens.access_token, "client_id": client.client_id}
     form, headers = context.prepare_token_auth(form, {})
+    if config.options.oauth is not None and config.options.oauth.private_key is not None:
+        form |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": signer(config)(str(authorization.issuer))}
     try:
         async with httpx2.AsyncClient(timeout=REVOKE_SECONDS) as browser:
             await browser.post(str(authorization.revocation_endpoint), data=form, headers=headers)

@@ -19,13 +19,14 @@ from urllib.parse import urlsplit
 import anyio
 import httpx2
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
-from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider, PrivateKeyJWTOAuthProvider
 from mcp.client.auth.oauth2 import OAuthContext
 from mcp.client.auth.utils import extract_field_from_www_auth, union_scopes
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from pydantic import AnyUrl
 
 from mcp_dualtune.config import OAuthSettings, ServerConfig
+from mcp_dualtune.downstream.assertion import signer
 from mcp_dualtune.downstream.redirect import Redirect
 from mcp_dualtune.downstream.tokens import Login, TokenStore
 from mcp_dualtune.errors import DownstreamError, LoginRequired, ServerUnavailable
@@ -213,7 +214,7 @@ class Keeping:
             await self.store.write(self.login)
 
 
-class _PersonsProvider(OAuthClientProvider):
+class _Provider(OAuthClientProvider):
     """The SDK's flow, asking for the wished scope instead of the server's own."""
 
     scope: str | None = None
@@ -223,23 +224,29 @@ class _PersonsProvider(OAuthClientProvider):
         return await super()._perform_authorization()
 
 
-class _MachinesProvider(ClientCredentialsOAuthProvider):
-    """The same for a machine."""
+class _SecretsProvider(_Provider, ClientCredentialsOAuthProvider):
+    """The same for a machine with a secret."""
 
-    scope: str | None = None
 
-    async def _perform_authorization(self) -> httpx2.Request:
-        self.context.client_metadata.scope = self.scope or self.context.client_metadata.scope
-        return await super()._perform_authorization()
+class _KeysProvider(_Provider, PrivateKeyJWTOAuthProvider):
+    """The same for a machine with a private key."""
 
 
 def _provider(config: ServerConfig, keeping: Keeping, person: Person | None) -> OAuthClientProvider:
     oauth, url = config.options.oauth or OAuthSettings(), str(config.url)
-    provider: _PersonsProvider | _MachinesProvider
-    if _is_machine(config):
+    provider: _Provider
+    if _is_machine(config) and oauth.private_key is not None:
+        assert oauth.client_id is not None
+        sign = signer(config)
+
+        async def prove(issuer: str) -> str:
+            return sign(issuer)
+
+        provider = _KeysProvider(url, keeping, oauth.client_id, prove, oauth.scope, oauth.issuer)
+    elif _is_machine(config):
         assert oauth.client_id is not None and oauth.client_secret is not None
         method: Any = f"client_secret_{oauth.client_auth}"
-        provider = _MachinesProvider(
+        provider = _SecretsProvider(
             url, keeping, oauth.client_id, oauth.client_secret, method, oauth.scope, oauth.issuer
         )
     else:
@@ -256,7 +263,7 @@ def _provider(config: ServerConfig, keeping: Keeping, person: Person | None) -> 
             assert person is not None
             return await person.redirect.answer()
 
-        provider = _PersonsProvider(url, metadata, keeping, show, answer, oauth.client_metadata_url)
+        provider = _Provider(url, metadata, keeping, show, answer, oauth.client_metadata_url)
     provider.scope = (person.scope if person else None) or oauth.scope
     return provider
 
@@ -306,11 +313,12 @@ def check_address(config: ServerConfig, url: httpx2.URL) -> None:
 
 
 def _registered(oauth: OAuthSettings, client: str, uri: str) -> OAuthClientInformationFull:
+    method = f"client_secret_{oauth.client_auth}" if oauth.client_secret else "none"
     return OAuthClientInformationFull(
         client_id=client,
         client_secret=oauth.client_secret,
         redirect_uris=[AnyUrl(uri)],
-        token_endpoint_auth_method=f"client_secret_{oauth.client_auth}" if oauth.client_secret else "none",
+        token_endpoint_auth_method="private_key_jwt" if oauth.private_key else method,
         issuer=oauth.issuer,
     )
 

@@ -23,6 +23,9 @@ def read(*entries: dict[str, Any], own: dict[str, Any] | None = None, **environ:
     return read_config(json.dumps({"mcpServers": servers, "dualtune": own or {}}), Path("/c/config.json"), environ)
 
 
+KEYS = {"grant": "client_credentials", "client_id": "a", "private_key": "${env:A}"}
+
+
 @pytest.fixture
 def entries() -> Iterator[MemoryKeyring]:
     before = keyring.get_keyring()
@@ -110,13 +113,14 @@ def test_without_the_keyring_package_the_install_line_is_given(monkeypatch: pyte
     assert "mcp-dualtune[keyring]" in caught.value.hint
 
 
-def test_no_representation_shows_a_value(entries: MemoryKeyring) -> None:
+@pytest.mark.parametrize("secret", ["client_secret", "private_key"])
+def test_no_representation_shows_a_value(entries: MemoryKeyring, secret: str) -> None:
     entries.set_password("a", "b", "from-the-ring")
     entry = {"url": "http://h/${env:SECRET_ONE}", "headers": {"X": "${keyring:a/b}"}}
-    oauth = {"oauth": {"client_id": "me", "client_secret": "${env:SECRET_TWO}"}}
+    oauth = {"oauth": {"client_id": "me", secret: "${env:SECRET_TWO}", "grant": "client_credentials"}}
     config = read(entry, own={"servers": {"s0": oauth}}, SECRET_ONE="value-one", SECRET_TWO="value-two")
     resolved = resolve(config.servers[0])
-    assert resolved.options.oauth and resolved.options.oauth.client_secret == "value-two"
+    assert resolved.options.oauth and getattr(resolved.options.oauth, secret) == "value-two"
     shown = repr(config) + repr(resolved)
     assert all(value not in shown for value in ("value-one", "value-two", "from-the-ring"))
 
@@ -126,7 +130,15 @@ def test_no_representation_shows_a_value(entries: MemoryKeyring) -> None:
     [
         ({"client_id": "a", "client_secret": "written-out"}, ["client_secret", "does not stand in the file"]),
         ({"client_secret": "${env:A}"}, ["oauth", "needs its client_id"]),
-        ({"grant": "client_credentials"}, ["oauth", "needs a client_id and a client_secret"]),
+        ({"grant": "client_credentials"}, ["oauth", "needs a client_id, and a client_secret or a private_key"]),
+        ({"grant": "client_credentials", "client_id": "a"}, ["oauth", "a client_secret or a private_key"]),
+        ({**KEYS, "private_key": "-----BEGIN PRIVATE KEY-----"}, ["private_key", "does not stand in the file"]),
+        ({**KEYS, "client_id": None}, ["oauth", "a private_key needs its client_id"]),
+        ({**KEYS, "client_secret": "${env:A}"}, ["oauth", "both a client_secret and a private_key"]),
+        ({**KEYS, "grant": "authorization_code"}, ["private_key", '"grant": "client_credentials"']),
+        ({**KEYS, "signing_algorithm": "HS256"}, ["signing_algorithm", '"HS256" is not a choice', "ES256"]),
+        ({"signing_algorithm": "ES256"}, ["signing_algorithm", "there is none"]),
+        ({"key_id": "first"}, ["key_id", "there is none"]),
         ({"client_metadata_url": "http://h/client.json"}, ["client_metadata_url", "https://host/path"]),
         ({"redirect_port": 0}, ["redirect_port", "out of range"]),
     ],
@@ -135,6 +147,15 @@ def test_wrong_login_settings_say_where(oauth: dict[str, Any], words: list[str])
     with pytest.raises(ConfigError) as caught:
         read({"url": "http://h/p"}, own={"servers": {"s0": {"oauth": oauth}}}, A="x")
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("secret", ["client_secret", "private_key"])
+def test_what_proves_who_we_are_comes_from_the_keyring(entries: MemoryKeyring, secret: str) -> None:
+    entries.set_password("a", "proof", "line one\nline two")
+    oauth = {"grant": "client_credentials", "client_id": "me", secret: "${keyring:a/proof}"}
+    server = read({"url": "http://h/p"}, own={"servers": {"s0": {"oauth": oauth}}}).servers[0]
+    assert "line one" not in str(vars(server))
+    assert getattr(resolve(server).options.oauth, secret) == "line one\nline two"
 
 
 def test_a_local_server_has_no_login() -> None:

@@ -63,6 +63,8 @@ async def with_ours(scenario: Scenario) -> None:
         grant="client_credentials" if scenario.machine else "authorization_code",
         client_id=scenario.context.get("client_id"),
         client_secret=scenario.context.get("client_secret"),
+        private_key=scenario.context.get("private_key_pem"),
+        signing_algorithm=scenario.context.get("signing_algorithm"),
         client_metadata_url=DOCUMENT,
     )
     options = ServerOptions(mode=scenario.mode, oauth=oauth, start_timeout=LIMIT)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import jwt
 from mcp.server.auth.provider import (
     AccessToken,
     AuthorizationCode,
@@ -143,6 +144,10 @@ class World:
     """Put over what the authorization server says of itself."""
     wanted: str | None = None
     """A scope that the MCP server misses in every request, while it is set."""
+    key: str | None = None
+    """Public key of the client `robot`; without one it has a secret."""
+    proofs: list[dict[str, Any]] = field(default_factory=list)
+    """Headers and claims of every proof that `robot` has shown, together."""
 
     def config(self, oauth: OAuthSettings | None = None, name: str = "notes", **changes: Any) -> ServerConfig:
         """An entry for the MCP server."""
@@ -174,9 +179,10 @@ class _AnyPort(OAuthClientInformationFull):
 @asynccontextmanager
 async def world(state: Path, kind: str = "http", scopes: tuple[str, ...] = ("notes",)) -> AsyncIterator[World]:
     """An MCP server that wants a login, and the authorization server that gives them."""
-    authority, at, to = Authority(), _free_port(), _free_port()
-    issuer, path = f"http://127.0.0.1:{at}", "sse" if kind == "sse" else "mcp"
-    made = World(authority, issuer, f"http://127.0.0.1:{to}/{path}", state, kind)
+    # Taken before either says its address, so that no other process can come in between.
+    authority, at, to = Authority(), *(socket.create_server(("127.0.0.1", 0)) for _ in range(2))
+    issuer, path = f"http://127.0.0.1:{at.getsockname()[1]}", "sse" if kind == "sse" else "mcp"
+    made = World(authority, issuer, f"http://127.0.0.1:{to.getsockname()[1]}/{path}", state, kind)
     settings = AuthSettings(
         issuer_url=AnyHttpUrl(issuer),
         resource_server_url=AnyHttpUrl(made.url),
@@ -220,7 +226,9 @@ class _Authorization:
             client_registration_options=ClientRegistrationOptions(enabled=True),
             revocation_options=RevocationOptions(enabled=True),
         )
-        self.app = Starlette(routes=[Route("/machine", self.machine, methods=["POST"]), *routes])
+        self.app = Starlette(
+            routes=[*(Route(path, self.machine, methods=["POST"]) for path in ("/machine", "/forget")), *routes]
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
@@ -237,18 +245,37 @@ class _Authorization:
             answer = await client.get("/.well-known/oauth-authorization-server")
         return {**answer.json(), **self.made.metadata}
 
-    async def machine(self, request: Request) -> Response:
-        form, client = await request.form(), self.made.authority.clients["robot"]
+    def has_secret(self, request: Request) -> bool:
+        client = self.made.authority.clients["robot"]
         signed = httpx2.BasicAuth(client.client_id, client.client_secret or "").auth_flow(httpx2.Request("GET", ""))
-        if request.headers.get("authorization") != next(signed).headers["authorization"]:
+        return bool(request.headers.get("authorization") == next(signed).headers["authorization"])
+
+    def has_key(self, form: dict[str, Any], key: str) -> bool:
+        assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+        assert "client_secret" not in form and "PRIVATE KEY" not in str(form)
+        proof = form["client_assertion"]
+        try:
+            claims = jwt.decode(
+                proof,
+                key,
+                ["RS256", "ES256", "ES384", "PS256", "EdDSA"],
+                audience=[self.made.issuer, f"{self.made.issuer}/"],
+                options={"require": ["iss", "sub", "aud", "iat", "exp", "jti"]},
+            )
+        except jwt.InvalidTokenError:
+            return False
+        seen = any(known["jti"] == claims["jti"] for known in self.made.proofs)
+        self.made.proofs.append(jwt.get_unverified_header(proof) | claims)
+        return not seen and claims["iss"] == claims["sub"] == "robot" and claims["exp"] - claims["iat"] <= 300
+
+    async def machine(self, request: Request) -> Response:
+        form = await request.form()
+        if not (self.has_secret(request) if self.made.key is None else self.has_key(dict(form), self.made.key)):
             return JSONResponse({"error": "invalid_client"}, 401)
+        if request.url.path == "/forget":
+            self.made.authority.forget()
+            return Response()
         assert form["grant_type"] == "client_credentials"
         scopes = str(form.get("scope") or "").split()
         token = self.made.authority.issue("robot", scopes, str(form["resource"]), renewable=False)
         return JSONResponse(token.model_dump(exclude_none=True))
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

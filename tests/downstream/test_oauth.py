@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -231,8 +232,11 @@ async def test_a_registration_is_used_again_and_made_anew_for_another_port(tmp_p
         await log_in(made.config(), browser)
         assert made.authority.registered == 1
         port = urlsplit(str(made.authority.asked[0].redirect_uri)).port
-        other = made.config(OAuthSettings(redirect_port=port + 1 if port and port < 65_535 else 65_000))
-        await log_in(other, browser)
+        # The one beside it may be in use: any program on this machine may have got it.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            another = free.getsockname()[1]
+        assert another != port
+        await log_in(made.config(OAuthSettings(redirect_port=another)), browser)
         assert made.authority.registered == 2
 
 

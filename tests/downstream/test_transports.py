@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +40,21 @@ class Recorder:
 
 
 @asynccontextmanager
-async def serving(app: Any, port: int = 0) -> AsyncIterator[int]:
-    """Serve an application on a loopback port while the block runs."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+async def serving(app: Any, listener: socket.socket | None = None) -> AsyncIterator[int]:
+    """Serve an application on a loopback port, or on a socket that listens already, while the block runs."""
     config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1, ws="none")
     server = uvicorn.Server(config)
-    async with anyio.create_task_group() as group:
-        group.start_soon(server.serve, [listener])
-        with anyio.fail_after(60):
-            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for this
-                await anyio.sleep(0.01)
-        try:
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = server.force_exit = True
-    listener.close()
+    # Closed also when the block fails: the sockets of a failed test must not be found in the next one.
+    with closing(listener or socket.create_server(("127.0.0.1", 0))) as listener:
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.serve, [listener])
+            with anyio.fail_after(60):
+                while not server.started:  # noqa: ASYNC110 - uvicorn has no event for this
+                    await anyio.sleep(0.01)
+            try:
+                yield listener.getsockname()[1]
+            finally:
+                server.should_exit = server.force_exit = True
 
 
 def remote(kind: str, port: int, mode: str = "legacy", **headers: str) -> ServerConfig:

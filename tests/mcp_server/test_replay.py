@@ -148,8 +148,9 @@ async def resumed_briefly(client: httpx2.AsyncClient, session: str, last: str) -
     """The same for a stream that may stay open, waiting for more."""
     found = ""
     headers = {"Mcp-Session-Id": session, "Last-Event-ID": last}
-    with anyio.move_on_after(2):
-        async with client.stream("GET", "/mcp", headers=headers) as response:
+    async with client.stream("GET", "/mcp", headers=headers) as response:
+        # What was missed is sent as soon as the stream is open.
+        with anyio.move_on_after(0.5):
             async for part in response.aiter_text():
                 found += part
     return events(found)

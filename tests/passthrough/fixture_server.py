@@ -28,6 +28,8 @@ MODERN = "2026-07-28"
 Context = ServerRequestContext[Any, Any]
 ICON = {"src": "https://icons.example/a.png", "mimeType": "image/png", "sizes": ["48x48"]}
 FORM = {"type": "object", "properties": {"name": {"type": "string", "default": "Ana"}}, "required": ["name"]}
+LOGIN_PAGE = "https://login.example/1?ticket=9#here"
+"""What stands behind the path is nobody's but the user's."""
 NOTHING = {"type": "object", "properties": {}}
 NAMES = [
     *("blocks", "fail", "refuse", "progress", "log", "wait", "meta", "big", "meet"),
@@ -164,7 +166,7 @@ class Fixture:
 
     async def do_visit(self, ctx: Context, params: t.CallToolRequestParams) -> Any:
         legacy = {} if ctx.protocol_version >= MODERN else {"elicitation_id": "e1"}
-        url = t.ElicitRequestURLParams(message="Look there", url="https://login.example/1", **legacy)
+        url = t.ElicitRequestURLParams(message="Look there", url=LOGIN_PAGE, **legacy)
         return await self.answered(ctx, params, t.ElicitRequest(params=url), t.ElicitResult)
 
     async def do_sample(self, ctx: Context, params: t.CallToolRequestParams) -> Any:

@@ -13,7 +13,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
 from tests.passthrough.conftest import Door, User, bounded
-from tests.passthrough.fixture_server import BLOCKS, ICON, TOOLS
+from tests.passthrough.fixture_server import BLOCKS, ICON, LOGIN_PAGE, TOOLS
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
 
@@ -177,7 +177,7 @@ async def test_one_call_may_ask_twice(client: Client, door: Door, user: User) ->
 @bounded
 async def test_an_address_to_visit_is_shown(client: Client, door: Door, user: User) -> None:
     assert json.loads(await said(client, door, "visit")) == {"action": "accept"}
-    assert (user.asked[0].mode, user.asked[0].url) == ("url", "https://login.example/1")
+    assert (user.asked[0].mode, user.asked[0].url) == ("url", LOGIN_PAGE)
 
 
 @bounded
