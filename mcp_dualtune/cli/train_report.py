@@ -24,6 +24,7 @@ SOURCES = {
     "own": "from your own file",
     "trace": "from the trace log",
     "writer": "written by a chat model",
+    "sampling": "written by your client's model",
 }
 
 

@@ -15,12 +15,12 @@ def test_the_report_says_how_many_requests_came_from_where_and_what_was_not_take
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     nothing = summary(Whole(Tally(), Tally(), Tally()))
-    sources = {"synthesis": 1000, "executed": 4, "correction": 2, "own": 3, "trace": 5, "writer": 12}
+    sources = {"synthesis": 1000, "executed": 4, "correction": 2, "own": 3, "trace": 5, "writer": 12, "sampling": 6}
     show(Outcome("notes", (), nothing, nothing, sources, {}, 61.0, Path("run")), (), installing=True)
     show_left_out({"holds a secret": 2})
     said = capsys.readouterr().out
     assert (
         "requests: 1000 made up, 4 true results, 2 from your corrections, 3 from your own file, 5 from the trace log, "
-        "12 written by a chat model; adapters kept: 0.0 MB in all"
+        "12 written by a chat model, 6 written by your client's model; adapters kept: 0.0 MB in all"
     ) in said
     assert "not taken from other sources, 2 times: holds a secret" in said
