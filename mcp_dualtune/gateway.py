@@ -296,6 +296,10 @@ class Gateway:
         work = self.offers.subscribe(server, uri)
         await self._recorder.follow().access(server, "resources/subscribe", {"uri": uri}, work)
 
+    def audited(self, caller: Caller, server: str) -> Audited:
+        """`caller`, whose answers to what we ask about `server` are recorded."""
+        return Audited(caller, server, self._recorder.follow())
+
     def stand_in(self, standing: Caller | None) -> None:
         """From now on `standing` answers what servers ask while no request of its user runs."""
         trace = self._recorder.follow()

@@ -40,12 +40,14 @@ def run(args: argparse.Namespace) -> int:
 
     import anyio
 
+    from mcp_dualtune.cli.write_requests import write_requests
     from mcp_dualtune.gateway import Gateway
     from mcp_dualtune.mcp_server.run import serve_stdio, serve_web
 
     gateway = Gateway(config, follow=not args.no_reload)
+    further = write_requests(gateway)
     if args.transport == "stdio":
-        anyio.run(serve_stdio, gateway)
+        anyio.run(serve_stdio, gateway, further)
         return 0
     http, key = _door(config, args)
 
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
     # uvloop does not exist for Windows.
     options = {"use_uvloop": sys.platform != "win32"}
-    anyio.run(serve_web, gateway, args.transport, http, announce, backend_options=options)
+    anyio.run(serve_web, gateway, args.transport, http, announce, further, backend_options=options)
     return 0
 
 

@@ -24,6 +24,7 @@ SOURCES = {
     "own": "from your own file",
     "trace": "from the trace log",
     "writer": "written by a chat model",
+    "sampling": "written by your client's model",
 }
 
 
@@ -103,10 +104,18 @@ def show(outcome: Outcome, installed: Sequence[Installed], *, installing: bool) 
     for one in outcome.made:
         state = states.get((one.name, one.kind), "better, not installed") if one.kept else f"not kept: {one.reason}"
         size = f"{one.megabytes:.2f}" if one.kept else ""
-        made.append((one.name, _percent(one.before), _percent(one.after), str(one.cases), size, state))
-    made += [(name, "", "", "", "", "not reached: give it more time with --budget") for name in outcome.unreached]
-    _table(screen, ("adapter", "before", "after", "cases", "MB", "state"), made)
+        given = f"{one.gathered_before} → {one.gathered_after} of {one.gathered}" if one.gathered else "-"
+        made.append((one.name, _percent(one.before), _percent(one.after), str(one.cases), given, size, state))
+    made += [(name, "", "", "", "", "", "not reached: give it more time with --budget") for name in outcome.unreached]
+    _table(screen, ("adapter", "before", "after", "cases", "not made up", "MB", "state"), made)
     screen.line()
+    unproven = sum(one.kept and not one.gathered for one in outcome.made)
+    if unproven:
+        screen.line(
+            f"{unproven} of the adapters kept were judged by made-up requests alone, on a clear gain; on people's they"
+            " may be worse. From five requests of your own on (--examples, `dualtune correct`), those judge as well.",
+            "yellow",
+        )
     for row in outcome.after["confusions"]:
         screen.line(f"still confused: {row['right']} taken for {row['decided']}, {row['times']} times")
     for tool, reason in outcome.skipped.items():

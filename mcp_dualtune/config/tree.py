@@ -224,6 +224,8 @@ class TrainingSettings:
     trace: bool = False
     """Learn from the trace file: requests whose calls worked."""
     writer: WriterSettings | None = None
+    sampling: bool = False
+    """Offer clients a tool by which their own model writes requests, and learn from what it wrote."""
 
 
 @dataclass(frozen=True)

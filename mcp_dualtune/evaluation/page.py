@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
+from pathlib import Path
 
 from mcp_dualtune.evaluation.plots import Span, bars, calibration, milliseconds, spans
 from mcp_dualtune.evaluation.score import Rate, Rates
@@ -64,8 +65,8 @@ def _head(standing: Standing) -> str:
     tools = sum(standing.servers.values())
     told = (
         f"{_count(len(standing.servers), 'server')}, {_count(tools, 'tool')}, "
-        f"{_count(sum(standing.kinds.values()), 'request')} from {standing.source}; {standing.at}, "
-        f"seed {standing.seed}, model {standing.model} ({standing.model_digest[:12]})."
+        f"{_count(sum(standing.kinds.values()), 'request')} from {_file(standing.source)}; {standing.at}, "
+        f"seed {standing.seed}, model {_file(standing.model)} ({standing.model_digest[:12]})."
     )
     tiles = (
         ("right server", _percent(score.rates.server), _interval(score.rates.server)),
@@ -285,6 +286,11 @@ def _interval(rate: Rate) -> str:
 
 def _count(number: int, name: str) -> str:
     return f"{number} {name}{'' if number == 1 else 's'}"
+
+
+def _file(name: str) -> str:
+    """A path without its folders: a page may be handed on, and these tell of the machine it was made on."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _short(text: str) -> str:

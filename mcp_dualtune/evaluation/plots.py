@@ -13,12 +13,14 @@ from html import escape
 
 from mcp_dualtune.evaluation.score import Bin, Rate
 
-ROW, BAR, LABEL, PLOT, VALUE = 26, 12, 170, 240, 64
+ROW, BAR, LABEL, PLOT, VALUE = 26, 12, 170, 240, 72
 """Pixels: height of a row and of its bar, width of the names, of the bars and of the numbers behind them."""
 TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
-SQUARE, MARGIN = 260, 42
-LONGEST_NAME = 26
+SQUARE, MARGIN = 260, 56
+LONGEST_NAME = 23
 """Characters of a name beside a bar."""
+MOST_TICKS = 5
+"""Named places on an axis of time: more would run into each other."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,10 @@ def spans(title: str, rows: Sequence[Span]) -> str:
     def along(ms: float) -> float:
         return (math.log10(max(ms, 10.0**first)) - first) / (last - first)
 
-    parts = [_grid(along(10.0**power), milliseconds(10.0**power), len(rows)) for power in range(first, last + 1)]
+    step = math.ceil((last - first) / (MOST_TICKS - 1))
+    powers = range(first, last + 1)
+    named = {power: milliseconds(10.0**power) for power in powers[::step]}
+    parts = [_grid(along(10.0**power), named.get(power, ""), len(rows)) for power in powers]
     for place, row in enumerate(rows):
         middle = place * ROW + ROW / 2 + 18
         start, end = LABEL + along(row.p50) * PLOT, LABEL + along(row.p95) * PLOT
@@ -106,13 +111,13 @@ def spans(title: str, rows: Sequence[Span]) -> str:
 
 def milliseconds(ms: float) -> str:
     """A time as people say it."""
-    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms"
+    return f"{ms / 1000:.3g} s" if ms >= 1000 else f"{ms:.3g} ms" if ms >= 1 else f"{ms:.2g} ms"
 
 
 def _grid(share: float, label: str, rows: int) -> str:
     x = LABEL + share * PLOT
     line = f'<path class="grid" d="M{x:.1f} 18V{18 + rows * ROW}"/>'
-    return line + _text(x, 12, label, "faint", "middle")
+    return line + _text(x, 12, label, "faint", "middle") if label else line
 
 
 def _name(name: str, middle: float, strong: bool) -> str:

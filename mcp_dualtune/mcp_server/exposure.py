@@ -6,7 +6,7 @@ Owns the descriptions and schemas of our tools. Refuses to own what they do (`se
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from mcp_dualtune.catalog.catalog import Catalog
@@ -113,10 +113,12 @@ class Exposed:
     fill the client's context. Made once for each catalog, because every call looks its tool up here.
     """
 
-    def __init__(self, exposure: Exposure, prefixes: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, exposure: Exposure, prefixes: Mapping[str, str] | None = None, own: Sequence[Wire] | None = None
+    ) -> None:
         self.exposure = exposure
         self._prefixes = prefixes or {}
-        self._reserved = tuple(str(tool["name"]) for tool in own_tools())
+        self._reserved = tuple(str(tool["name"]) for tool in (own_tools() if own is None else own))
         self._selected: set[tuple[str, str]] = set()
         self._warned: set[tuple[str, str]] = set()
         self._named_for: Catalog | None = None

@@ -38,7 +38,7 @@ class Passthrough:
     """What is shown of the servers, and the requests for it."""
 
     def __init__(self, gateway: Gateway, own_tools: list[Wire]) -> None:
-        self.exposed = Exposed(gateway.config.settings.expose, gateway.config.prefixes)
+        self.exposed = Exposed(gateway.config.settings.expose, gateway.config.prefixes, own_tools)
         self._gateway, self._own = gateway, own_tools
         self._shelf: Shelf | None = None
         self._shelf_for: tuple[object, ...] = ()

@@ -51,6 +51,11 @@ def found_result(found: list[Wire]) -> Wire:
     return _complete([_text(text)], structuredContent={"tools": found}, isError=False)
 
 
+def own_result(text: str, structured: Mapping[str, JSON]) -> Wire:
+    """The answer of a tool of ours: the same for people and for programs."""
+    return _complete([_text(text)], structuredContent=dict(structured), isError=False)
+
+
 def trajectory_result(trajectory: Trajectory) -> Wire:
     """The answer of `do`: the last call's blocks untouched, and the whole run as structured content."""
     shown = trajectory_json(trajectory, whole=False)

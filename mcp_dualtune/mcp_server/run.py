@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn
 
@@ -17,6 +17,7 @@ import anyio
 import uvicorn
 
 from mcp_dualtune.config import HttpSettings
+from mcp_dualtune.mcp_server.further import FurtherTool
 from mcp_dualtune.mcp_server.http import WebTransport, open_socket, web_address, web_application
 from mcp_dualtune.mcp_server.pipes import stdio_streams
 from mcp_dualtune.mcp_server.server import GatewayServer, build_server
@@ -42,18 +43,25 @@ class _Web(uvicorn.Server):
         yield
 
 
-async def serve_stdio(gateway: Gateway) -> None:
-    """Serve one client on stdin and stdout until it closes stdin, or a signal ends the process."""
+async def serve_stdio(gateway: Gateway, further: Sequence[FurtherTool] = ()) -> None:
+    """Serve one client on stdin and stdout until it closes stdin, or a signal ends the process.
+
+    `further` tools of ours are offered beside the usual ones.
+    """
 
     async def serve(server: GatewayServer) -> None:
         async with stdio_streams() as (read, write):
             await server.run(read, write, server.create_initialization_options())
 
-    await _live(gateway, serve, one_user=True)
+    await _live(gateway, serve, further, one_user=True)
 
 
 async def serve_web(
-    gateway: Gateway, transport: WebTransport, settings: HttpSettings, announce: Callable[[str], None]
+    gateway: Gateway,
+    transport: WebTransport,
+    settings: HttpSettings,
+    announce: Callable[[str], None],
+    further: Sequence[FurtherTool] = (),
 ) -> None:
     """Serve any number of clients over HTTP until a signal ends the process; `announce` gets the address.
 
@@ -74,10 +82,10 @@ async def serve_web(
         await _Web(config).serve(sockets=[listener])
 
     with listener:
-        await _live(gateway, serve)
+        await _live(gateway, serve, further)
 
 
-async def _live(gateway: Gateway, serve: Serve, *, one_user: bool = False) -> None:
+async def _live(gateway: Gateway, serve: Serve, further: Sequence[FurtherTool] = (), *, one_user: bool = False) -> None:
     """Run `serve` beside the gateway; when it ends or a signal comes, the task that opened the gateway closes it."""
     done = anyio.Event()
     caught: list[int] = []
@@ -85,7 +93,7 @@ async def _live(gateway: Gateway, serve: Serve, *, one_user: bool = False) -> No
 
     async def serving() -> None:
         try:
-            await serve(build_server(gateway, one_user=one_user))
+            await serve(build_server(gateway, one_user=one_user, further=further))
         except Exception as error:
             failed.append(error)
         finally:

@@ -6,7 +6,7 @@ tools (`passthrough`), the wire form of results (`results`) and waiting for answ
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from mcp_dualtune.mcp_server.announcing import Announcer
 from mcp_dualtune.mcp_server.callers import note_caller
 from mcp_dualtune.mcp_server.conversation import ANSWER_LIMIT, Conversation, Conversations
 from mcp_dualtune.mcp_server.exposure import FOUND, own_tools
+from mcp_dualtune.mcp_server.further import FurtherTool
 from mcp_dualtune.mcp_server.passthrough import Passthrough
 from mcp_dualtune.mcp_server.results import Wire
 from mcp_dualtune.mcp_server.sessions import Context, Session, connection_of
@@ -57,20 +58,22 @@ class GatewayServer(Server[Conversations]):
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
 
-def build_server(gateway: Gateway, *, one_user: bool = False) -> GatewayServer:
+def build_server(gateway: Gateway, *, one_user: bool = False, further: Sequence[FurtherTool] = ()) -> GatewayServer:
     """The MCP server in front of an entered `gateway`; it may serve any number of connections.
 
     Args:
         one_user: all connections are of the same person, as over stdio. Then the servers' connections are shared, and
             their questions go to that person; else every session that can be asked gets connections of its own.
+        further: tools of ours beside the three that every server has.
     """
-    return _Handlers(gateway, one_user).server
+    return _Handlers(gateway, one_user, further).server
 
 
 class _Handlers:
-    def __init__(self, gateway: Gateway, one_user: bool) -> None:
+    def __init__(self, gateway: Gateway, one_user: bool, further: Sequence[FurtherTool]) -> None:
         self.gateway, self.one_user = gateway, one_user
-        self.own = {tool["name"]: tool for tool in own_tools()}
+        self.further = {tool.name: tool for tool in further}
+        self.own = {tool["name"]: tool for tool in (*own_tools(), *(tool.wire for tool in further))}
         self.passing = Passthrough(gateway, list(self.own.values()))
         self.announcer = Announcer(gateway, self.passing.lists, one_user)
         self.server = GatewayServer(
@@ -140,6 +143,9 @@ class _Handlers:
         try:
             if params.name in self.own:
                 self.check(params.name, arguments)
+                if params.name in self.further:
+                    work = partial(self.further[params.name].work, arguments=arguments)
+                    return await ctx.lifespan_context.hold(ctx, params, work)
                 return await getattr(self, params.name)(ctx, params, arguments)
             tool = await self.passing.find(params.name)
             if tool is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ import pytest
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.records import fill
 from mcp_dualtune.training.synthesis import Synthesis, synthesise
-from mcp_dualtune.training.synthesis.own_examples import OwnExample, read_examples, with_examples
+from mcp_dualtune.training.synthesis.own_examples import (
+    OwnExample,
+    Split,
+    example_case,
+    read_examples,
+    split_examples,
+    with_examples,
+)
 from tests.training.invented_servers import invented
 
 SERVERS = (invented("helpdesk"), invented("shop"))
@@ -93,9 +101,28 @@ def test_examples_that_lack_values_choices_and_refusals_go_where_they_belong(tmp
     assert not any("parcel" in t.text for e in part.entries for t in e.requests)
 
 
-def test_of_many_examples_some_are_kept_for_measuring(tmp_path: Path) -> None:
+def requests(examples: Sequence[OwnExample]) -> list[str]:
+    return [one.request for one in examples]
+
+
+def test_of_few_examples_all_are_learnt_and_of_more_some_measure(tmp_path: Path) -> None:
     lines = [{"request": f"agents of group {n}", "tool": "list_agents"} for n in range(40)]
-    after = with_examples(helpdesk(), read_examples(written(tmp_path, *lines), SERVERS))
-    held = {t.text for e in after.held_out.entries for t in e.requests} & {row["request"] for row in lines}
-    learnt = {t.text for e in after.training.entries for t in e.requests} & {row["request"] for row in lines}
-    assert 2 <= len(held) <= 16 and len(held) + len(learnt) == 40
+    examples = read_examples(written(tmp_path, *lines), SERVERS)
+    assert split_examples(examples[:4]) == Split(tuple(examples[:4]))
+    for count, judged, reported in ((5, 2, 0), (11, 4, 0), (12, 4, 2), (40, 13, 7)):
+        split = split_examples(examples[:count])
+        assert (len(split.judged), len(split.reported)) == (judged, reported)
+        parts = (*split.learnt, *split.judged, *split.reported)
+        assert sorted(one.request for one in parts) == sorted(one.request for one in examples[:count])
+        assert len(split.learnt) == count - judged - reported
+    assert set(requests(split_examples(examples).judged)) == set(requests(split_examples(examples[::-1]).judged))
+
+
+def test_an_example_that_measures_has_what_is_right_for_it() -> None:
+    server = SERVERS[0]
+    lacks = example_case(OwnExample("hand it to Ana", "helpdesk", "assign_ticket", {"agent": "Ana"}), server, {})
+    assert (lacks.missing, lacks.arguments) == (("ticket_key",), {"agent": "Ana"})
+    nothing = example_case(OwnExample("print it", "helpdesk", "none"), server, {})
+    assert (nothing.tool, nothing.arguments, nothing.missing) == ("none", None, ())
+    only_tool = example_case(OwnExample("who works on it?", "helpdesk", "get_ticket"), server, {})
+    assert (only_tool.tool, only_tool.arguments) == ("get_ticket", None)

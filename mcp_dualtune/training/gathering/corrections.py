@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mcp_dualtune.errors import TrainingError
-from mcp_dualtune.state import read_private, write_private
+from mcp_dualtune.state import write_private
 from mcp_dualtune.training.gathering.gathered import Gathered, Sourced
+from mcp_dualtune.training.gathering.lines import lines_of, rows_of
 from mcp_dualtune.training.synthesis.own_examples import OwnExample, parse_example
 from mcp_dualtune.types import JSON, ServerSpec
 
@@ -29,7 +30,7 @@ def corrections(path: Path, servers: Sequence[ServerSpec]) -> Gathered:
     names = {server.name for server in servers}
     found: list[Sourced] = []
     left = Counter[str]()
-    for row in _rows(_lines(path)):
+    for row in rows_of(lines_of(path, "corrections")):
         if isinstance(row, Mapping) and row.get("server") is not None and row.get("server") not in names:
             continue
         try:
@@ -49,7 +50,7 @@ def correct(path: Path, example: OwnExample) -> bool:
     row: dict[str, JSON] = {"request": example.request, "tool": example.tool, "server": example.server}
     if example.arguments is not None:
         row["arguments"] = dict(example.arguments)
-    lines = _lines(path)
+    lines = lines_of(path, "corrections")
     kept = [line for line in lines if not _about(line, example)]
     try:
         write_private(path, "\n".join([*kept, json.dumps(row, ensure_ascii=False)]) + "\n")
@@ -60,23 +61,6 @@ def correct(path: Path, example: OwnExample) -> bool:
 
 
 def _about(line: str, example: OwnExample) -> bool:
-    (row,) = list(_rows([line])) or [None]
+    (row,) = list(rows_of([line])) or [None]
     same = isinstance(row, Mapping) and row.get("request") == example.request
     return same and isinstance(row, Mapping) and row.get("server") in (example.server, None)
-
-
-def _rows(lines: Sequence[str]) -> Iterator[JSON]:
-    for line in lines:
-        if line.strip() and not line.lstrip().startswith("//"):
-            try:
-                yield json.loads(line)
-            except (ValueError, RecursionError):
-                yield None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return (read_private(path) or "").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise TrainingError(f"Cannot read the corrections {path}: {reason}.", hint="Correct or remove it.") from error

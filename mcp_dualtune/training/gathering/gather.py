@@ -14,6 +14,7 @@ from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering.corrections import corrections
 from mcp_dualtune.training.gathering.gathered import Gathered, Sourced, merged
 from mcp_dualtune.training.gathering.kept import kept_or_written
+from mcp_dualtune.training.gathering.sampled import FILE, sampled
 from mcp_dualtune.training.gathering.traces import traced
 from mcp_dualtune.training.synthesis.own_examples import read_examples
 from mcp_dualtune.types import ServerSpec
@@ -29,7 +30,7 @@ def gather(
     *,
     again: bool = False,
 ) -> Gathered:
-    """The user's corrections and, where given or allowed, the user's own file, the trace log and a chat model.
+    """The user's corrections and, where given or allowed, the user's own file, the trace log and what models wrote.
 
     `say` gets a line about whatever takes its time or leaves this machine. What a chat model has written is kept in the
     folder `kept`, and it is not asked for the same once more, except `again`.
@@ -48,4 +49,6 @@ def gather(
         parts.append(traced(trace, servers, config))
     if training.writer is not None:
         parts.append(kept_or_written(training.writer, servers, seed, say, kept, again=again))
+    if training.sampling and config.settings.state is not None:
+        parts.append(sampled(config.settings.state / FILE, servers))
     return merged(*parts)

@@ -16,9 +16,9 @@ from mcp_dualtune.training.synthesis.filtering import LONGEST, unreadable
 from mcp_dualtune.training.synthesis.own_examples import OwnExample, parse_example
 from mcp_dualtune.types import NONE, ServerSpec
 
-Source = Literal["correction", "own", "trace", "writer"]
+Source = Literal["correction", "own", "trace", "writer", "sampling"]
 """`correction`: the user put a past decision right; `own`: a file of the user's; `trace`: a call that worked;
-`writer`: a chat model wrote it."""
+`writer`: a chat model wrote it; `sampling`: the model of an MCP client wrote it."""
 SAID_BY_PEOPLE = frozenset({"correction", "own", "trace"})
 OTHERWISE = "another source says otherwise, or the same"
 UNSAID = "a value that the request does not say"

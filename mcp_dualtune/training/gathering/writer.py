@@ -1,49 +1,22 @@
 """A chat model of the user's choice as the writer of requests, behind any OpenAI-compatible address.
 
-Owns what it is asked and what is taken of its answers: JSON of one form, of which every example must be a whole call
-that fits the tool's schema, with all its values in the request. The rest is counted by reason. Only names, descriptions
-and schemas of the tools are sent.
+Owns the connection and its limits. Refuses to own: what is asked and what is taken of the answers (`asking`).
 """
 
 from __future__ import annotations
 
-import json
-import random
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
 from mcp_dualtune.config import WriterSettings
 from mcp_dualtune.engine.wire import NotOffered, Wire, is_loopback
 from mcp_dualtune.errors import EngineError, TrainingError
-from mcp_dualtune.prompting.render import without_fixed
-from mcp_dualtune.training.gathering.gathered import Gathered, Sourced, whole_example
-from mcp_dualtune.training.synthesis.filtering import Sieve
+from mcp_dualtune.training.gathering.asking import BATCH, LONGEST_ANSWER, TEMPERATURE, Asking, Question
+from mcp_dualtune.training.gathering.gathered import Gathered
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
 SETTING = "dualtune.training.writer"
-BATCH = 6
-"""Requests asked for in one question: small models lose the form in long answers."""
-LONGEST_ANSWER = 3000
-"""Tokens."""
-TEMPERATURE = 0.9
-STYLES = (
-    "short, as typed in a hurry", "polite, in whole sentences", "as questions", "with a reason or a story around them",
-    "in casual words, small letters, little punctuation", "as orders to an assistant", "in roundabout words that avoid "
-    "those of the tool",
-)  # fmt: skip
-SYSTEM = (
-    "You write requests that people would type to an assistant that has one tool. You are given the tool. Write "
-    'requests in English and the arguments of the call that answers each. Answer with JSON only: {"examples": '
-    '[{"request": "...", "arguments": {...}}]}. Rules: never mention the tool or the names of its parameters; every '
-    "value of the arguments stands in the request, letter by letter; make values up that real people might have, never "
-    "placeholders; give the optional arguments in some of the requests, and leave them out of both in the others."
-)
-_FENCE = re.compile(r"\s*```(?:json)?\s*\n(.*)\n```\s*", re.DOTALL)
-FORMLESS, CUT = "an answer that is not the JSON asked for", "an answer that was cut"
-NAMES_TOOL, REPEATED = "a request that names the tool", "a repetition"
 
 
 def written(
@@ -66,30 +39,27 @@ def written(
                 made = writer.tool(server, tool)
                 say(f"{server.name}/{tool.name}: {made} requests written")
     except EngineError as error:
-        if not writer.found:
+        if not writer.asking.found:
             hint = f"Correct {SETTING}.url and .model." if isinstance(error, NotOffered) else error.hint
             raise TrainingError(f"The writer of requests: {error.message}", hint=hint) from error
         say(f"The writer of requests stopped: {error.message}")
-        writer.left[f"the writer stopped: {error.message}"] += 1
+        writer.asking.left[f"the writer stopped: {error.message}"] += 1
     except TimeoutError:
         say(f"The writer of requests had {settings.minutes:g} minutes ({SETTING}.minutes); the other tools go without.")
-        writer.left["tools for which there was no time"] += 1
+        writer.asking.left["tools for which there was no time"] += 1
     finally:
         writer.close()
-    return Gathered(tuple(writer.found), dict(writer.left))
+    return Gathered(tuple(writer.asking.found), dict(writer.asking.left))
 
 
 class _Writer:
-    """One run: the connection, what is found, and what is not taken."""
+    """One run: the connection, and when it ends."""
 
     def __init__(self, settings: WriterSettings, seed: int) -> None:
-        self.found: list[Sourced] = []
-        self.left = Counter[str]()
+        self.asking = Asking("writer", f"{seed} writer")
         self._settings = settings
         self._wire = Wire(settings.url, settings.key, settings.seconds, settings.retries, setting=SETTING)
-        self._rng = random.Random(f"{seed} writer")
         self._ends = monotonic() + settings.minutes * 60
-        self._sieve = Sieve()
         self._bounds_form = True
         """Whether the server takes a JSON schema for its answers; found out by asking."""
 
@@ -104,59 +74,26 @@ class _Writer:
                 break
             if monotonic() > self._ends:
                 raise TimeoutError
-            for row in self._ask(server, tool, min(BATCH, wanted - taken)):
-                if taken < wanted and self._takes(row, server, tool):
-                    taken += 1
+            choice = self._ask(self.asking.question(server, tool, min(BATCH, wanted - taken)))
+            message = choice.get("message")
+            content = message.get("content") if isinstance(message, Mapping) else None
+            cut = choice.get("finish_reason") == "length"
+            taken += self.asking.take(content, server, tool, wanted - taken, cut=cut)
         return taken
 
-    def _takes(self, row: Mapping[str, JSON], server: ServerSpec, tool: ToolSpec) -> bool:
-        try:
-            example = whole_example({**row, "server": server.name, "tool": tool.name}, [server])
-        except TrainingError as error:
-            self.left[error.message if len(error.message) < 60 else "arguments that do not fit the schema"] += 1
-            return False
-        if re.search(r"[_\-.]|[a-z][A-Z]", tool.name) and tool.name in example.request:
-            self.left[NAMES_TOOL] += 1
-            return False
-        if not self._sieve.keeps_text(example.request, f"{server.name}/{tool.name}"):
-            self.left[REPEATED] += 1
-            return False
-        self.found.append(Sourced(example, "writer"))
-        return True
-
-    def _ask(self, server: ServerSpec, tool: ToolSpec, count: int) -> Iterator[Mapping[str, JSON]]:
-        """One question; the examples of its answer that have the right form."""
-        schema = without_fixed(tool.input_schema, server.fixed_arguments)
-        shown = {"name": tool.name, "description": tool.description, "parameters": schema}
-        asked = f"{json.dumps(shown, ensure_ascii=False)}\n\nWrite {count} requests, {self._rng.choice(STYLES)}."
+    def _ask(self, question: Question) -> Mapping[str, Any]:
+        """The first choice of the answer, in the form asked for where the server can hold its model to one."""
         body = {
             "model": self._settings.model,
-            "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": asked}],
+            "messages": [{"role": "system", "content": question.system}, {"role": "user", "content": question.text}],
             "temperature": TEMPERATURE,
-            "seed": self._rng.randrange(2**31),
+            "seed": question.seed,
             "max_tokens": LONGEST_ANSWER,
             "stream": False,
         }
-        choice = self._first_choice(body, schema)
-        message = choice.get("message")
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if choice.get("finish_reason") == "length":
-            self.left[CUT] += 1
-            return
-        rows = _rows(content)
-        if rows is None:
-            self.left[FORMLESS] += 1
-            return
-        for row in rows:
-            if isinstance(row, Mapping) and row.keys() == {"request", "arguments"}:
-                yield row
-            else:
-                self.left[FORMLESS] += 1
-
-    def _first_choice(self, body: dict[str, Any], schema: Mapping[str, JSON]) -> Mapping[str, Any]:
         if self._bounds_form:
             try:
-                return self._choice({**body, "response_format": _form(schema)})
+                return self._choice({**body, "response_format": _bound(question.form)})
             except NotOffered:
                 # Older servers know no schema for answers; whether anything else is wrong, the next question shows.
                 self._bounds_form = False
@@ -170,32 +107,6 @@ class _Writer:
         return choices[0]
 
 
-def _form(schema: Mapping[str, JSON]) -> JSON:
+def _bound(form: JSON) -> JSON:
     """`response_format` as OpenAI, vLLM, Ollama and the llama.cpp server know it."""
-    example = {
-        "type": "object",
-        "properties": {"request": {"type": "string"}, "arguments": dict(schema)},
-        "required": ["request", "arguments"],
-        "additionalProperties": False,
-    }
-    whole = {
-        "type": "object",
-        "properties": {"examples": {"type": "array", "items": example}},
-        "required": ["examples"],
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": "examples", "schema": whole}}
-
-
-def _rows(content: Any) -> list[JSON] | None:
-    """The examples of an answer: nothing but the JSON asked for, at most fenced as code; None for anything else."""
-    if not isinstance(content, str):
-        return None
-    fenced = _FENCE.fullmatch(content)
-    try:
-        value = json.loads(fenced[1] if fenced else content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(value, dict) or value.keys() != {"examples"} or not isinstance(value["examples"], list):
-        return None
-    return value["examples"]
+    return {"type": "json_schema", "json_schema": {"name": "examples", "schema": form}}

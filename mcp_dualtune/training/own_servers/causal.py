@@ -33,6 +33,8 @@ from mcp_dualtune.training.own_servers.tuning import ADAPTER, recipe_for, tune, 
 
 SELECT_EXAMPLES, TOOL_EXAMPLES = 1200, 400
 """Examples of a choosing adapter, and of one tool's arguments."""
+STDERR = 2
+"""File descriptor."""
 MODULE = "mcp_dualtune.training.own_servers.tuning"
 
 
@@ -106,7 +108,8 @@ def _launch(launcher: str, folder: Path) -> None:
         found = shutil.which(command[0], path=str(Path(sys.executable).parent)) or shutil.which(command[0])
         command[0] = found or command[0]
     try:
-        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)  # the user's own command line
+        # The user's own command line. What it prints is no part of our report on stdout.
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, stdout=STDERR)
     except (OSError, subprocess.CalledProcessError) as error:
         raise TrainingError(
             f"The launcher failed: {error}.", hint=f"Try it by itself: {shlex.join(command)}"

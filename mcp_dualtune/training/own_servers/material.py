@@ -1,8 +1,9 @@
 """What one server's adapters are trained and measured on: requests, split by wording into three parts.
 
 Owns the split and the negatives. The requests themselves come from `synthesis`, from the user, and from true results.
-The first part is learnt from. The second fits temperatures and says which adapters are kept. The third is looked at
-once, for the report: a choice made on the numbers that are shown would flatter them.
+The first part is learnt from. The second, the gate, fits temperatures and says which adapters are kept. The third is
+looked at once, for the report: a choice made on the numbers that are shown would flatter them. Requests that were
+gathered stand in all three parts as far as they are enough, and first in the gate, so that none is left out there.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from mcp_dualtune.training.gathering import Gathered
 from mcp_dualtune.training.records import Case, Entry, fill
 from mcp_dualtune.training.sources import Corpus, tuned_corpus
 from mcp_dualtune.training.synthesis import Part, Synthesis, synthesise
-from mcp_dualtune.training.synthesis.own_examples import with_examples
+from mcp_dualtune.training.synthesis.own_examples import Split, example_case, split_examples, with_examples
 from mcp_dualtune.types import FINISH, NONE, HistoryItem, ServerSpec, ToolCall, ToolSpec, canonical
 
 EACH = 120
@@ -44,6 +45,8 @@ class Material:
     training: Part
     gate: tuple[Case, ...]
     report: tuple[Case, ...]
+    gathered: frozenset[str] = frozenset()
+    """The requests of the gate that were not made up."""
     sources: Mapping[str, int] = field(default_factory=dict)
     """By source, how many requests or results it gave."""
     by_tool: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
@@ -84,9 +87,11 @@ def make_material(
     server, seed, examples and results."""
     gathered, results = gathered or Gathered(), results or {}
     made = synthesise(server, seed, max(LEAST, EACH * len(server.tools)))
-    own = with_examples(made, gathered.of(server.name))
+    split = split_examples(gathered.of(server.name))
+    own = with_examples(made, split.learnt)
     training, held_out = (_with_results(part, results) for part in (own.training, own.held_out))
-    gate, report = _measured(server, held_out, random.Random(f"{seed} {server.name} measured"))
+    gate, report = _measured(server, held_out, split, random.Random(f"{seed} {server.name} measured"))
+    judged = frozenset(example.request for example in split.judged)
     parts = (made.training, made.held_out)
     everything = {MADE_UP: sum(part.size for part in parts), EXECUTED: sum(map(len, results.values()))}
     by_tool = {}
@@ -96,7 +101,7 @@ def make_material(
         counted = {MADE_UP: made_up, EXECUTED: len(results.get(tool.name, ()))}
         by_tool[tool.name] = _some(counted) | gathered.counts(server.name, tool.name)
     sources = _some(everything) | gathered.counts(server.name)
-    return Material(server, training, tuple(gate), tuple(report), sources, by_tool, made.skipped)
+    return Material(server, training, tuple(gate), tuple(report), judged, sources, by_tool, made.skipped)
 
 
 def _some(counts: Mapping[str, int]) -> dict[str, int]:
@@ -112,8 +117,8 @@ def _with_results(part: Part, results: Results) -> Part:
     return replace(part, entries=entries)
 
 
-def _measured(server: ServerSpec, part: Part, rng: random.Random) -> tuple[list[Case], list[Case]]:
-    """Every held-out wording, filled; the wordings of each kind are dealt out to the two parts in turn."""
+def _measured(server: ServerSpec, part: Part, split: Split, rng: random.Random) -> tuple[list[Case], list[Case]]:
+    """Every held-out wording, filled, each kind dealt out to the two parts in turn; and the examples of each."""
     corpus = Corpus()
     Synthesis(server, Part(()), part).enter(corpus, held_out=True)
     maker = CaseMaker(corpus)
@@ -126,8 +131,6 @@ def _measured(server: ServerSpec, part: Part, rng: random.Random) -> tuple[list[
         parts[number % 2].extend(maker.chain_step(chain, rng) for _ in range(FILLINGS))
     for number, text in enumerate(part.refused):
         parts[number % 2].append(Case(text, server, NONE, context=maker.context(rng)))
-    for number, case in enumerate(part.choices):
-        parts[number % 2].append(case)
     for entry in part.entries:
         for cases in parts:
             # What has been done is finished: one case for each tool, in words of this part.
@@ -136,9 +139,12 @@ def _measured(server: ServerSpec, part: Part, rng: random.Random) -> tuple[list[
                 call = ToolCall(server.name, case.tool, dict(case.arguments))
                 done = HistoryItem(call, maker.result(server.name, case, rng))
                 cases.append(replace(case, tool=FINISH, arguments=None, history=(done,)))
-    for cases in parts:
-        rng.shuffle(cases)  # any beginning of a part is a sample of it
-    return parts
+    gate, report = parts
+    rng.shuffle(gate)
+    gate[:0] = [example_case(example, server, maker.context(rng)) for example in split.judged]
+    report += [example_case(example, server, maker.context(rng)) for example in split.reported]
+    rng.shuffle(report)  # any beginning of it is a sample of it
+    return gate, report
 
 
 def _calls(server: ServerSpec, entry: Entry, maker: CaseMaker, rng: random.Random) -> list[list[Case]]:

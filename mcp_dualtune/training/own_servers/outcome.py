@@ -17,7 +17,7 @@ class Made:
     name: str
     kind: str
     before: float | None
-    """Share of right answers of its stage on the gate's requests, under the adapter in use."""
+    """Share of right answers of its stage on the gate's requests under the adapter in use, as `judging` weighs them."""
     after: float | None
     cases: int
     kept: bool
@@ -26,6 +26,10 @@ class Made:
     folder: Path | None = None
     megabytes: float = 0.0
     seconds: float = 0.0
+    gathered: int = 0
+    """How many of the cases were not made up, and how many of these were right."""
+    gathered_before: int = 0
+    gathered_after: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """For programs, and for the run's record."""
@@ -33,6 +37,7 @@ class Made:
             "name": self.name, "kind": self.kind, "before": rounded(self.before), "after": rounded(self.after),
             "cases": self.cases, "kept": self.kept, "reason": self.reason, "megabytes": round(self.megabytes, 3),
             "seconds": round(self.seconds, 1), "folder": str(self.folder) if self.folder else None,
+            "gathered": self.gathered, "gathered_before": self.gathered_before, "gathered_after": self.gathered_after,
         }  # fmt: skip
 
     @classmethod

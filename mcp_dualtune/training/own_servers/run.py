@@ -1,7 +1,7 @@
 """One server's adapters from beginning to end: measure, train, measure again, keep what is better.
 
-Owns the order of things, the clock, and what is kept between starts. Refuses to own: putting adapters into use, and
-what is shown (the caller is told).
+Owns the order of things, the clock, and what is kept between starts. Refuses to own: which adapter is better
+(`judging`), putting adapters into use, and what is shown (the caller is told).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mcp_dualtune.training.own_servers.budget import (
     ordered,
     planned,
 )
+from mcp_dualtune.training.own_servers.judging import judge, weighted
 from mcp_dualtune.training.own_servers.material import Results, make_material
 from mcp_dualtune.training.own_servers.measuring import (
     Tally,
@@ -173,7 +174,10 @@ class _Run:
             given = material.cases(material.gate, tool.name)
             kinds = self.bench.kinds(material, tool) if given else {}
             tally = measure_arguments(pipeline, self.server, given) if kinds else Tally()
-            tools[tool.name] = {"right": tally.right, "total": tally.total, "kinds": dict(kinds)}
+            answers = [
+                (right, case.query in material.gathered) for (_, right), case in zip(tally.chances, given, strict=False)
+            ]
+            tools[tool.name] = {"share": weighted(answers), "total": tally.total, "kinds": dict(kinds)}
         found = {
             "whole": summary(whole),
             "select": {"right": select.right, "total": select.total},
@@ -194,7 +198,7 @@ class _Run:
         arguments = []
         for tool in self.server.tools:
             known = before["tools"][tool.name]
-            wrong = 1 - known["right"] / known["total"] if known["total"] else 0.0
+            wrong = 0.0 if known["share"] is None else 1 - known["share"]
             if wrong > 1 - GOOD_ENOUGH:
                 arguments += [
                     arguments_task(kind, self.server, tool, wrong * share, use[tool.name])
@@ -234,22 +238,24 @@ class _Run:
             self.bench.drop(task.kind)
         self.bench.pipeline.refresh(closely=True)
         has = self._measured(task)
-        better = has.right > had.right
-        reason = "" if better else "no better than what is in use" if has.right == had.right else "worse"
+        verdict = judge(had, has, [case.query in self.material.gathered for case in self._gate(task)])
         size = (target / WEIGHTS).stat().st_size / 1e6
-        if better:
-            scores = Scores(rounded(had.share), rounded(has.share))
+        if verdict.kept:
+            scores = Scores(rounded(verdict.before), rounded(verdict.after))
             save_manifest(replace(load_manifest(target), scores=scores, temperature=fit_temperature(has)), target)
         else:
             shutil.rmtree(target)
         self.bench.pipeline.refresh(closely=True)
         return Made(
-            task.name, task.kind, had.share, has.share, has.total, better, reason, target if better else None, size,
-            self.spent - started,
+            task.name, task.kind, verdict.before, verdict.after, has.total, verdict.kept, verdict.reason,
+            target if verdict.kept else None, size, self.spent - started,
+            verdict.gathered, verdict.gathered_before, verdict.gathered_after,
         )  # fmt: skip
 
+    def _gate(self, task: Task) -> Sequence[Case]:
+        material = self.material
+        return self._sample(material.gate) if task.job.tool is None else material.cases(material.gate, task.job.tool)
+
     def _measured(self, task: Task) -> Tally:
-        pipeline, material = self.bench.pipeline, self.material
-        if task.job.tool is None:
-            return measure_select(pipeline, self.server, self._sample(material.gate))
-        return measure_arguments(pipeline, self.server, material.cases(material.gate, task.job.tool))
+        measure = measure_select if task.job.tool is None else measure_arguments
+        return measure(self.bench.pipeline, self.server, self._gate(task))

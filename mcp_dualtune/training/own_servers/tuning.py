@@ -122,10 +122,12 @@ def tune(folder: Path, watch: Watch = lambda share: None) -> Path:
         raise TrainingError(f"There is nothing to learn from in {folder}.")
     recipe = Recipe(**job["recipe"])
     torch.manual_seed(recipe.seed)
+    arguments = _arguments(folder, recipe)
+    _ = arguments.device  # each process takes its own GPU here, so that 4-bit weights are loaded where they train
     model = adapted(Path(job["model"]), recipe)
     trainer = _Timed(
         model=model,
-        args=_arguments(folder, recipe),
+        args=arguments,
         train_dataset=examples,
         data_collator=_collator(recipe),
         callbacks=[_Watching(watch)],
@@ -215,6 +217,7 @@ def _arguments(folder: Path, recipe: Recipe) -> TrainingArguments:
         remove_unused_columns=False,
         seed=recipe.seed,
         dataloader_pin_memory=cuda,
+        ddp_find_unused_parameters=False,
     )
 
 
@@ -234,6 +237,32 @@ def padded(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
     return {"input_ids": filled("input_ids", 0), "labels": filled("labels", IGNORED), "attention_mask": mask}
 
 
+class _Clock(TrainerCallback):
+    """The time that training takes, the same for all processes: that of the first.
+
+    Each with its own time would have its own rate, so that their weights drift apart, and would stop at its own step,
+    so that the others wait for it for ever.
+    """
+
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit
+        self.gone = 0.0
+        """The share 0..1 of the limit that was over when the latest step began; 0 without one."""
+        self._began = time.monotonic()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.limit is None:
+            return
+        gone = torch.tensor((time.monotonic() - self._began) / self.limit, device=args.device)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.broadcast(gone, 0)
+        self.gone = min(float(gone), 1.0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if self.gone >= 1:
+            control.should_training_stop = True
+
+
 class _Timed(Trainer):
     """Its rate falls along a cosine to zero at the last step or the last minute, whichever comes first."""
 
@@ -243,25 +272,15 @@ class _Timed(Trainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """See `transformers.Trainer`."""
         if self.lr_scheduler is None:
-            began = time.monotonic()
+            clock = _Clock(self.limit)
 
             def scale(step: int) -> float:
-                gone = (time.monotonic() - began) / self.limit if self.limit else 0.0
-                done = min(max(step / max(num_training_steps, 1), gone), 1.0)
+                done = min(max(step / max(num_training_steps, 1), clock.gone), 1.0)
                 return done / WARMUP if done < WARMUP else 0.5 * (1 + math.cos(math.pi * done))
 
             self.lr_scheduler = LambdaLR(optimizer or self.optimizer, scale)
-            self.add_callback(_Deadline(began, self.limit))
+            self.add_callback(clock)
         return self.lr_scheduler
-
-
-class _Deadline(TrainerCallback):
-    def __init__(self, began: float, limit: float | None) -> None:
-        self.began, self.limit = began, limit
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
-        if self.limit and time.monotonic() - self.began > self.limit:
-            control.should_training_stop = True
 
 
 class _Watching(TrainerCallback):

@@ -28,8 +28,10 @@ WEIGHT = 0.4
 """Share of a tool's requests that its user's examples make up, as far as repeating allows."""
 MOST = 8
 """Times that one example is repeated at most."""
-ENOUGH, SPLIT = 10, 5
-"""From so many examples on, one in so many is held out for measuring."""
+JUDGED_FROM, JUDGED = 5, 3
+"""From so many examples on, one in so many is never learnt from: it says which adapters are kept."""
+REPORTED_FROM, REPORTED = 12, 6
+"""The same for the numbers of the report."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,16 @@ class OwnExample:
     """A tool of `server`, or `none`."""
     arguments: Mapping[str, JSON] | None = None
     """None where only the tool is known."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The examples of one server by what they are for."""
+
+    learnt: tuple[OwnExample, ...] = ()
+    judged: tuple[OwnExample, ...] = ()
+    """They say which adapters are kept."""
+    reported: tuple[OwnExample, ...] = ()
 
 
 def read_examples(path: Path, servers: Sequence[ServerSpec]) -> list[OwnExample]:
@@ -101,31 +113,51 @@ def parse_example(row: JSON, servers: Sequence[ServerSpec]) -> OwnExample:
     return OwnExample(request.strip(), server.name, name, arguments)
 
 
+def split_examples(examples: Sequence[OwnExample]) -> Split:
+    """Deal out the examples of one server, as far as they are enough; tool by tool, so that each has a share."""
+    known = {(e.request, e.tool): e for e in examples}
+    dealt = sorted(known.values(), key=lambda e: (e.tool, bucket(e.request, 2**32), e.request))
+    judged = dealt[1::JUDGED] if len(dealt) >= JUDGED_FROM else []
+    reported = dealt[2::REPORTED] if len(dealt) >= REPORTED_FROM else []
+    learnt = [e for e in known.values() if e not in judged and e not in reported]
+    return Split(tuple(learnt), tuple(judged), tuple(reported))
+
+
 def with_examples(synthesis: Synthesis, examples: Sequence[OwnExample]) -> Synthesis:
-    """The synthesis with its user's examples added; those of other servers are left out, many are split as well."""
-    own = list(dict.fromkeys((e.request, e.tool) for e in examples if e.server == synthesis.server.name))
+    """The synthesis with its user's examples added to what is learnt; those of other servers are left out."""
     known = {(e.request, e.tool): e for e in examples if e.server == synthesis.server.name}
-    chosen = [known[key] for key in own]
-    measured = [e for e in chosen if len(chosen) >= ENOUGH and bucket(e.request, SPLIT) == 0]
-    learnt = [e for e in chosen if e not in measured]
     return replace(
         synthesis,
-        training=_joined(synthesis.server, synthesis.training, learnt, WEIGHT),
-        held_out=_joined(synthesis.server, synthesis.held_out, measured, 0.0),
-        counts={**synthesis.counts, "own": len(chosen)},
+        training=_joined(synthesis.server, synthesis.training, list(known.values())),
+        counts={**synthesis.counts, "own": len(known)},
     )
 
 
-def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weight: float) -> Part:
+def example_case(example: OwnExample, server: ServerSpec, context: Mapping[str, str]) -> Case:
+    """An example as a case to measure with."""
+    if example.tool == NONE or example.arguments is None:
+        return Case(example.request, server, example.tool, context=context)
+    tool = next(one for one in server.tools if one.name == example.tool)
+    absent = absent_from(example.arguments, tool, server.fixed_arguments)
+    return Case(example.request, server, example.tool, example.arguments, absent, context=context)
+
+
+def absent_from(arguments: Mapping[str, JSON], tool: ToolSpec, fixed: Mapping[str, JSON]) -> tuple[str, ...]:
+    """The required parameters that an example leaves out. Nobody says what the config has `fixed`."""
+    needed = tool.input_schema.get("required") or ()
+    return tuple(name for name in needed if name not in arguments and name not in fixed)
+
+
+def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample]) -> Part:
     entries = {entry.tool: entry for entry in part.entries}
     tools = {tool.name: tool for tool in server.tools}
     for name in dict.fromkeys(e.tool for e in examples if e.tool != NONE and e.arguments is not None):
         entry = entries.get(name) or Entry(server.name, name, ())
         mine = [e for e in examples if e.tool == name and e.arguments is not None]
-        entries[name] = _extended(entry, tools[name], mine, weight, server.fixed_arguments)
+        entries[name] = _extended(entry, tools[name], mine, server.fixed_arguments)
     choices = tuple(Case(e.request, server, e.tool) for e in examples if e.tool != NONE and e.arguments is None)
     refused = tuple(e.request for e in examples if e.tool == NONE)
-    again = max(1, round(weight * MOST))
+    again = max(1, round(WEIGHT * MOST))
     return replace(
         part,
         entries=tuple(entries.values()),
@@ -134,32 +166,26 @@ def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample], weig
     )
 
 
-def _extended(
-    entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], weight: float, fixed: Mapping[str, JSON]
-) -> Entry:
-    """An entry with examples as they are, and once more with their values exchanged for others.
-
-    Nobody says what the config has `fixed`.
-    """
-    needed = [name for name in tool.input_schema.get("required") or () if name not in fixed]
+def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], fixed: Mapping[str, JSON]) -> Entry:
+    """An entry with examples as they are, and once more with their values exchanged for others."""
     values = entry.requests[0].values if entry.requests else {}
     requests: list[RequestTemplate] = []
     missing = []
     for example in examples:
         arguments = example.arguments or {}
-        absent = tuple(name for name in needed if name not in arguments)
+        absent = absent_from(arguments, tool, fixed)
         if absent:
             missing.append((RequestTemplate(example.request, arguments, {}), absent))
             continue
         requests.append(RequestTemplate(example.request, arguments, {}))
-        if weight and (general := generalised(example, tool, values)) is not None:
+        if (general := generalised(example, tool, values)) is not None:
             requests.append(general)
-    wanted = weight / (1 - weight) * len(entry.requests) if weight else 0
+    wanted = WEIGHT / (1 - WEIGHT) * len(entry.requests)
     again = max(1, min(MOST, round(wanted / len(requests)))) if requests else 1
     return replace(
         entry,
         requests=entry.requests + tuple(requests) * again,
-        missing=entry.missing + tuple(missing) * (2 if weight else 1),
+        missing=entry.missing + tuple(missing) * 2,
     )
 
 

@@ -12,8 +12,9 @@ import pytest
 from mcp_dualtune.catalog.catalog import build_server
 from mcp_dualtune.config import WriterSettings
 from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.gathering.asking import CUT, FORMLESS, NAMES_TOOL, REPEATED
 from mcp_dualtune.training.gathering.gathered import UNSAID, Gathered
-from mcp_dualtune.training.gathering.writer import CUT, FORMLESS, NAMES_TOOL, REPEATED, written
+from mcp_dualtune.training.gathering.writer import written
 from tests.model_servers import listening
 from tests.naming_engine import tool
 

@@ -14,6 +14,7 @@ from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.pipeline import arguments
 from mcp_dualtune.training.own_servers import causal, material
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning
+from mcp_dualtune.training.own_servers.budget import Task
 from mcp_dualtune.training.own_servers.measuring import Tally
 from mcp_dualtune.training.own_servers.run import Wish, _Run, train_server
 from mcp_dualtune.types import ServerSpec
@@ -64,11 +65,11 @@ def test_an_interrupted_run_goes_on_and_only_what_is_better_is_kept(
     # A random model's answers are right by chance: what counts as right is said here.
     measured: list[str] = []
 
-    def judged(run: _Run, task: object) -> Tally:
+    def judged(run: _Run, task: Task) -> Tally:
         measured.append(str(task))
         tally = Tally()
-        for number in range(4):
-            tally.add(number < len(measured))
+        for _ in run._gate(task):
+            tally.add(len(measured) % 2 == 0)  # every second time is after a training
         return tally
 
     monkeypatch.setattr(_Run, "_measured", judged)
@@ -85,7 +86,7 @@ def test_an_interrupted_run_goes_on_and_only_what_is_better_is_kept(
     manifest = load_manifest(first.folder)
     assert (manifest.base_digest, manifest.rank) == (model_digest(tmp_path / "model"), 2)
     assert manifest.stacked_on is None
-    assert (manifest.scores.before, manifest.scores.after) == (0.25, 0.5)
+    assert (manifest.scores.before, manifest.scores.after) == (0.0, 1.0)
     assert second.kept
     again = train_server(two_tools(), settings, wish, tmp_path / "runs", Quiet())
     assert again.made == outcome.made

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from mcp_dualtune.config import ModelSettings, Settings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.training.gathering import Gathered, Sourced
-from mcp_dualtune.training.own_servers import budget, material, run
+from mcp_dualtune.training.own_servers import budget, judging, material, run
 from mcp_dualtune.training.own_servers.budget import expected_use, ordered, parse_budget, planned
 from mcp_dualtune.training.own_servers.install import install
-from mcp_dualtune.training.own_servers.material import make_material
+from mcp_dualtune.training.own_servers.material import Material, make_material
 from mcp_dualtune.training.own_servers.run import Wish, train_server
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.synthesis.own_examples import OwnExample
@@ -63,8 +63,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "CHOOSE", replace(budget.CHOOSE, steps=3, rows=1))
     plans = {kind: replace(plan, steps=3, rows=1) for kind, plan in budget.PLANS.items()}
     monkeypatch.setattr(budget, "PLANS", plans)
+    # Three steps gain little: here any gain counts, so that there is something to install.
+    monkeypatch.setattr(judging, "CLEAR", 0.0)
+    monkeypatch.setattr(judging, "SURE", 0.0)
 
 
+@pytest.mark.timeout(600)  # the machine may be busy with something else
 @pytest.mark.usefixtures("quick")
 def test_an_interrupted_run_goes_on_and_what_is_better_is_installed(tmp_path: Path) -> None:
     def interrupt(told: Told) -> None:
@@ -80,7 +84,9 @@ def test_an_interrupted_run_goes_on_and_what_is_better_is_installed(tmp_path: Pa
     assert outcome.made[0].name == "select/helpdesk"
     assert {made.kind for made in outcome.made} >= {"choose", "read"}
     for made in outcome.made:
-        assert made.kept == (made.folder is not None) == ((made.after or 0) > (made.before or 0))
+        assert made.kept == (made.folder is not None) == (not made.reason)
+        assert not made.kept or (made.after or 0) > (made.before or 0)
+        assert made.gathered == 0  # nothing but made-up requests here
     for made in outcome.kept:
         assert made.folder is not None
         manifest = load_manifest(made.folder)
@@ -134,6 +140,28 @@ def test_true_results_stand_in_the_place_of_made_up_ones_and_sources_are_counted
     assert of_tool == {"synthesis": of_tool["synthesis"], "executed": 1, "correction": 1}
     assert 0 < of_tool["synthesis"] < made_up
     assert made.sources_of(None) == made.sources
+
+
+def test_gathered_requests_judge_from_five_on_and_are_never_learnt_from_then() -> None:
+    def material_of(count: int) -> Material:
+        examples = [OwnExample(f"tickets of queue {n}, please", "helpdesk", "list_tickets", {}) for n in range(count)]
+        examples[::4] = [replace(one, tool="none", arguments=None) for one in examples[::4]]
+        return make_material(small(), 0, Gathered(tuple(Sourced(one, "own") for one in examples)))
+
+    def queue(texts: Iterable[str]) -> set[str]:
+        return {text for text in texts if "of queue" in text}
+
+    assert material_of(4).gathered == frozenset()
+    for count, judged, reported in ((5, 2, 0), (9, 3, 0), (24, 8, 4)):
+        made = material_of(count)
+        learnt = queue(template.text for entry in made.training.entries for template in entry.requests)
+        learnt |= queue(made.training.refused)
+        shown = queue(case.query for case in made.report)
+        assert (len(made.gathered), len(shown), len(learnt)) == (judged, reported, count - judged - reported)
+        assert not learnt & (made.gathered | shown) and not made.gathered & shown
+        # They come first, so that a tight budget leaves none of them out.
+        assert {case.query for case in made.gate[:judged]} == made.gathered
+        assert {case.tool for case in made.gate[:judged]} == {"list_tickets", "none"}
 
 
 def test_a_run_is_another_one_when_its_sources_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

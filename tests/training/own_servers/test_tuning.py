@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mcp_dualtune.engine.load import load_model
 from mcp_dualtune.engine.lora import AdapterStack
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.prompting import Renderer
+from mcp_dualtune.training.own_servers.causal import _launch
 from mcp_dualtune.training.own_servers.tuning import (
+    ADAPTER,
     IGNORED,
     Recipe,
     adapted,
@@ -139,3 +145,34 @@ def test_sizes_have_recipes_and_what_is_asked_for_wins() -> None:
 def test_a_folder_without_a_job_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds no job"):
         tune(tmp_path)
+
+
+@pytest.mark.timeout(600)  # processes that load torch, on a machine that may be busy with something else
+def test_two_processes_under_torchrun_train_what_one_does(
+    qwen: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also with a limit of time, for which all processes have to have the same clock."""
+    _, select, arguments = call_parts(qwen)
+    examples = [part for number in range(6) for part in (select, ([*arguments[0], number], arguments[1]))]
+    one, two = (replace(RECIPE, epochs=1, accumulate=count, minutes=30.0) for count in (2, 1))
+    write_job(tmp_path / "one", qwen, one, examples)
+    write_job(tmp_path / "two", qwen, two, examples)
+    tune(tmp_path / "one")
+    capfd.readouterr()
+    _launch("torchrun --standalone --nproc-per-node 2", tmp_path / "two")
+    assert capfd.readouterr().out == ""
+    state = json.loads((tmp_path / "two" / "checkpoints" / "checkpoint-3" / "trainer_state.json").read_text())
+    assert state["max_steps"] == 3
+    alone, together = (load_file(tmp_path / name / ADAPTER / "adapter_model.safetensors") for name in ("one", "two"))
+    assert alone.keys() == together.keys()
+    for name, tensor in alone.items():
+        # One step apart would be 2e-3; the difference is what adding up in another order comes to.
+        torch.testing.assert_close(together[name], tensor, atol=2e-4, rtol=2e-2)
+
+
+def test_a_launcher_that_fails_is_an_error_that_shows_the_command(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="launcher failed") as raised:
+        _launch(shlex.join([sys.executable, "-c", "raise SystemExit(3)"]), tmp_path)
+    assert "tuning" in raised.value.hint
+    with pytest.raises(TrainingError, match="launcher failed"):
+        _launch("no-such-launcher --here", tmp_path)
