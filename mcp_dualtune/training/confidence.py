@@ -63,7 +63,9 @@ def everyday(corpus: Corpus, seed: str) -> Iterator[tuple[Case, Catalog]]:
     yield from ((case, tuned) for case in calibration_cases(corpus))
     rng = random.Random(seed)
     for case in unseen_cases(corpus):
-        yield case, Catalog(tuple(beside(case.server, corpus, rng)))
+        shown = beside(case.server, corpus, rng)
+        if shown:  # the corpus may have none of them
+            yield case, Catalog(tuple(shown))
 
 
 def beside(server: ServerSpec, corpus: Corpus, rng: random.Random) -> list[ServerSpec]:

@@ -1,0 +1,59 @@
+"""How true the confidence of whole decisions is, on everyday requests that nothing is trained on.
+
+    python -m benchmarks.confidence --data DIR
+
+The requests are `training/written/calibration*.jsonl`: those to tuned servers are asked among these, the others among
+eight servers that are never trained on. DIR has the third-party data of the model card; without it only invented ones
+of these are there. The temperature of what is read is fitted on four fifths of the requests and measured on the last,
+five times; `exact` is what a confidence that is exactly true would measure, since bins of few cases err by chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from mcp_dualtune.models import embedded_model, encoder_folder
+from mcp_dualtune.training.confidence import Judged, assembled, everyday, fit, judge
+from mcp_dualtune.training.sources import load_corpus, load_invented, tuned_corpus
+
+FOLDS, BINS, DRAWS = 5, 10, 300
+
+
+def calibration_error(said: Sequence[tuple[float, bool]]) -> float:
+    """Mean gap between confidence and share of right decisions over ten bins, weighted by their cases."""
+    gaps = [0.0] * BINS
+    for chance, right in said:
+        gaps[min(int(chance * BINS), BINS - 1)] += chance - right
+    return sum(map(abs, gaps)) / len(said)
+
+
+def cross_fitted(judged: Sequence[Judged]) -> list[tuple[float, bool]]:
+    """(confidence, whether it was right) of every decision, under a temperature fitted without it."""
+    mixed = random.Random(0).sample(list(judged), len(judged))
+    said = []
+    for fold in range(FOLDS):
+        temperature = fit([one for number, one in enumerate(mixed) if number % FOLDS != fold])
+        said += [(one.confidence(temperature), one.right) for one in mixed[fold::FOLDS]]
+    return said
+
+
+def main() -> None:
+    """Run it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="directory of the third-party data")
+    args = parser.parse_args()
+    corpus = load_corpus(args.data, texts=False) if args.data else tuned_corpus()
+    if not args.data:
+        load_invented(corpus)
+    said = cross_fitted(judge(assembled(embedded_model(), encoder_folder()), everyday(corpus, "confidence")))
+    rng = random.Random(0)
+    exact = [calibration_error([(chance, rng.random() < chance) for chance, _ in said]) for _ in range(DRAWS)]
+    print(f"{len(said)} requests, {sum(right for _, right in said)} decided rightly")
+    print(f"calibration error {calibration_error(said):.3f}; exact {sum(exact) / DRAWS:.3f}")
+
+
+if __name__ == "__main__":
+    main()
