@@ -15,19 +15,12 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcp_dualtune.evaluation.score import binned, calibration_error
 from mcp_dualtune.models import embedded_model, encoder_folder
 from mcp_dualtune.training.confidence import Judged, assembled, everyday, fit, judge
 from mcp_dualtune.training.sources import load_corpus, load_invented, tuned_corpus
 
-FOLDS, BINS, DRAWS = 5, 10, 300
-
-
-def calibration_error(said: Sequence[tuple[float, bool]]) -> float:
-    """Mean gap between confidence and share of right decisions over ten bins, weighted by their cases."""
-    gaps = [0.0] * BINS
-    for chance, right in said:
-        gaps[min(int(chance * BINS), BINS - 1)] += chance - right
-    return sum(map(abs, gaps)) / len(said)
+FOLDS, DRAWS = 5, 300
 
 
 def cross_fitted(judged: Sequence[Judged]) -> list[tuple[float, bool]]:
@@ -40,6 +33,10 @@ def cross_fitted(judged: Sequence[Judged]) -> list[tuple[float, bool]]:
     return said
 
 
+def _error(said: Sequence[tuple[float, bool]]) -> float:
+    return calibration_error(binned(said)) or 0.0
+
+
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -50,9 +47,9 @@ def main() -> None:
         load_invented(corpus)
     said = cross_fitted(judge(assembled(embedded_model(), encoder_folder()), everyday(corpus, "confidence")))
     rng = random.Random(0)
-    exact = [calibration_error([(chance, rng.random() < chance) for chance, _ in said]) for _ in range(DRAWS)]
+    exact = [_error([(chance, rng.random() < chance) for chance, _ in said]) for _ in range(DRAWS)]
     print(f"{len(said)} requests, {sum(right for _, right in said)} decided rightly")
-    print(f"calibration error {calibration_error(said):.3f}; exact {sum(exact) / DRAWS:.3f}")
+    print(f"calibration error {_error(said):.3f}; exact {sum(exact) / DRAWS:.3f}")
 
 
 if __name__ == "__main__":

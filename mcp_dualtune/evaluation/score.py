@@ -199,11 +199,14 @@ def same_value(expected: JSON, given: JSON, rule: str) -> bool:
 
 def reliability(pairs: Iterable[tuple[Case, Prediction]]) -> tuple[Bin, ...]:
     """The bins of a reliability diagram, lowest confidence first; empty ones are left out."""
+    return binned((one.confidence, is_right(case, one)) for case, one in pairs if one.confidence is not None)
+
+
+def binned(said: Iterable[tuple[float, bool]]) -> tuple[Bin, ...]:
+    """The same of (confidence, whether it was right)."""
     bins: dict[int, list[tuple[float, bool]]] = {}
-    for case, prediction in pairs:
-        if prediction.confidence is not None:
-            place = min(int(prediction.confidence * BINS), BINS - 1)
-            bins.setdefault(place, []).append((prediction.confidence, is_right(case, prediction)))
+    for sure, right in said:
+        bins.setdefault(min(int(sure * BINS), BINS - 1), []).append((sure, right))
     return tuple(
         Bin(sum(sure for sure, _ in group) / len(group), Rate(sum(right for _, right in group), len(group)))
         for _, group in sorted(bins.items())

@@ -15,7 +15,7 @@ from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.engine.base import GenerationRequest
 from mcp_dualtune.errors import ConfigError, EngineError
 from mcp_dualtune.pipeline.confidence import adapter_name, joint
-from mcp_dualtune.pipeline.facts import spoken_facts
+from mcp_dualtune.pipeline.facts import facts_for
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.reading import Reader, Readings
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
@@ -67,8 +67,7 @@ def fill(
     properties = tool.input_schema.get("properties") or {}
     fixed = {name: value for name, value in server.fixed_arguments.items() if name in properties}
     _check_fixed(tool, fixed)
-    known = {**request.context, **server.context}
-    facts = {**known, **spoken_facts(request.text, tool.input_schema, known.get("today"))}
+    facts = facts_for(request.text, tool.input_schema, {**request.context, **server.context})
     if not properties.keys() - fixed.keys():
         record = StageRecord("arguments", canonical({}), 1.0, (), "-", 0.0)
         return Filled(record, fixed, (), None, trace_sources(fixed, tool.input_schema, request, facts, fixed))

@@ -19,6 +19,7 @@ SHORT = {
     "ms": "millisecond", "msec": "millisecond", "s": "second", "sec": "second", "min": "minute", "h": "hour",
     "hr": "hour",
 }  # fmt: skip
+WORDS = {**SHORT, **{unit: unit for unit in SECONDS}}
 UNIT = re.compile(rf"\b(?:(?P<long>{'|'.join(SECONDS)})s?|(?P<short>{'|'.join(SHORT)})s?)\b", re.IGNORECASE)
 _LONG = "|".join(SECONDS)
 SAID = re.compile(
@@ -58,8 +59,7 @@ def _units(schema: Mapping[str, JSON]) -> Iterator[str]:
 
 def _unit(word: str) -> str | None:
     word = word.lower()
-    known = {**SHORT, **{unit: unit for unit in SECONDS}}
-    return known.get(word) or known.get(word.removesuffix("s"))
+    return WORDS.get(word) or WORDS.get(word.removesuffix("s"))
 
 
 def _count(found: re.Match[str]) -> tuple[str, float] | None:

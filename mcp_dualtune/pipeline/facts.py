@@ -11,14 +11,16 @@ from mcp_dualtune.pipeline.places import zone_facts
 from mcp_dualtune.types import JSON
 
 
-def spoken_facts(text: str, schema: Mapping[str, JSON], today: str | None = None) -> dict[str, str]:
-    """Places with their zones, times of day as HH:MM, dates and lengths of time, each only for a tool that takes such.
+def facts_for(text: str, schema: Mapping[str, JSON], known: Mapping[str, str]) -> dict[str, str]:
+    """What is `known` anyway, and of the request's text places with their zones, times of day as HH:MM, dates and
+    lengths of time, each only for a tool that takes such.
 
-    Relative dates need `today` (ISO 8601).
+    Relative dates need `today` among what is known (ISO 8601).
     """
     return {
+        **known,
         **zone_facts(text, schema),
         **clock_facts(text, schema),
-        **date_facts(text, schema, today),
+        **date_facts(text, schema, known.get("today")),
         **duration_facts(text, schema),
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mcp_dualtune.pipeline.facts import spoken_facts
+from mcp_dualtune.pipeline.facts import facts_for
 from mcp_dualtune.prompting import ChoicePrompt, Renderer
 from mcp_dualtune.training.augment import (
     noisy,
@@ -265,7 +265,7 @@ class ExampleMaker:
         return group
 
     def _written(self, case: Case, tool: ToolSpec) -> list[Example]:
-        facts = {**case.context, **spoken_facts(case.query, tool.input_schema, case.context.get("today"))}
+        facts = facts_for(case.query, tool.input_schema, case.context)
         prompt = self.renderer.arguments(Request(case.query, case.history), tool, case.fixed, facts)
         if not prompt.schema["properties"]:
             return []

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mcp_dualtune.engine.reading import FAR, Scores, point
 from mcp_dualtune.pipeline.assignment import Found, found_values
-from mcp_dualtune.pipeline.facts import spoken_facts
+from mcp_dualtune.pipeline.facts import facts_for
 from mcp_dualtune.prompting.reading import (
     ABSENT,
     ELSEWHERE,
@@ -58,7 +58,7 @@ class Reading:
 
 def readings(template: ReadingTemplate, case: Case, tool: ToolSpec) -> list[Reading]:
     """What one case teaches; nothing where the request is too long for a page."""
-    facts = {**case.context, **spoken_facts(case.query, tool.input_schema, case.context.get("today"))}
+    facts = facts_for(case.query, tool.input_schema, case.context)
     names = [name for name in tool.input_schema.get("properties") or {} if name not in case.fixed]
     slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
     pages = template.pages(Request(case.query, case.history), tool, slots, facts, LEARNT_TOKENS)
