@@ -1,15 +1,17 @@
 """What decoupled fine-tuning is worth at our size: the ablation of the paper (arXiv 2510.00229), on the encoder.
 
-    python -m benchmarks.ablation --minutes 4
+    python -m benchmarks.ablation --steps 160
 
-For each category (the tools of one tuned server, or of all of them) these are trained on the same requests, for the
-same time, and measured on requests of the held-out split:
+For each category (the tools of one tuned server, or of all of them) these are trained on as many requests as each other
+and measured on requests of the held-out split:
 
 - base: the public encoder without adapters chooses, the shipped decoder without adapters writes.
 - joint: one adapter for whole calls, of twice the rank; every step teaches it to choose and to read.
-- decoupled: an adapter for choosing, another for reading, each for its half of the time.
-- hierarchy: as decoupled, and one adapter for the arguments of each tool, which share a quarter of the time; choosing
-  gets half of it, reading in general the last quarter.
+- decoupled: an adapter for choosing and another for reading, each taught what the joint one learns of its kind.
+- hierarchy: the same adapter for choosing; half of the reading is taught to one adapter, the other half to small ones
+  on top of it, one for each tool.
+
+A budget in steps, not minutes: other work on the machine takes nothing away from a variant.
 
 Each is measured with constraints (values begin and end at words and have the schema's type, the decoder obeys the
 grammar) and without. `tool` and `arguments` count the requests with the right server, `call` all of them. Only the
@@ -21,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -73,7 +76,7 @@ VARIANTS = ("base", "joint", "decoupled", "hierarchy")
 REQUESTS = 150
 """Held-out requests of a category."""
 MEASURES = ("server", "tool", "arguments", "call")
-ROWS = {"choose": 1, "read": 4}
+ROWS = {"choose": 1, "read": 6}
 """Lists of requests a step: both cost about the same time."""
 RATE = 1.5e-3
 
@@ -105,8 +108,8 @@ class Both:
 class Adapters:
     """Trains the adapters of all variants, with one wrapped model."""
 
-    def __init__(self, corpus: Corpus, runs: Path, minutes: float) -> None:
-        self.corpus, self.runs, self.minutes = corpus, runs, minutes
+    def __init__(self, corpus: Corpus, runs: Path, steps: int) -> None:
+        self.corpus, self.runs, self.steps = corpus, runs, steps
         self.digest = model_digest(encoder_folder())
         tokenizer = load_encoder(encoder_folder()).tokenizer
         write = partial(readings, ReadingTemplate(tokenizer))
@@ -131,19 +134,18 @@ class Adapters:
         kinds: dict[str, Make] = {"read": partial(self.reader.arguments, targets=servers, rename=0.0)}
         choose = {"choose": partial(self._choices, servers)}
         if variant == "joint":
-            self._train(folder / "call", {**choose, **kinds}, self.minutes, (*choosing, "arguments"))
-        elif variant != "base":
-            self._train(folder / "choosing", choose, self.minutes / 2, choosing)
-            part = self.minutes / (2 if variant == "decoupled" else 4)
-            self._train(folder / "reading", kinds, part, ("arguments",))
-        if variant == "hierarchy":
+            self._train(folder / "call", {**choose, **kinds}, self.steps, (*choosing, "arguments"))
+        elif variant == "decoupled":
+            self._train(folder / "choosing", choose, self.steps, choosing)
+            self._train(folder / "reading", kinds, self.steps, ("arguments",))
+        elif variant == "hierarchy":
+            shutil.copytree(self.runs / category / "decoupled" / "choosing", folder / "choosing", dirs_exist_ok=True)
+            self._train(folder / "reading", kinds, self.steps // 2, ("arguments",))
             tools = [(s, t) for s in servers for t in self.corpus.servers[s].tools if t.input_schema.get("properties")]
             for server, tool in tools:
                 one = {"read": partial(self.reader.arguments, targets=[server], rename=0.0, tool=tool.name)}
-                self._train(
-                    folder / f"reading-{server}-{tool.name}", one, self.minutes / 4 / len(tools), ("arguments",),
-                    start=folder / "reading" / "arguments", tool=tool,
-                )  # fmt: skip
+                place, steps = folder / f"reading-{server}-{tool.name}", max(1, self.steps // 2 // len(tools))
+                self._train(place, one, steps, ("arguments",), start=folder / "reading" / "arguments", tool=tool)
         return folder
 
     def _choices(self, servers: Sequence[str], rng: random.Random) -> Any:
@@ -155,7 +157,7 @@ class Adapters:
         self,
         target: Path,
         kinds: Mapping[str, Make],
-        minutes: float,
+        steps: int,
         stages: Sequence[Stage],
         start: Path | None = None,
         tool: ToolSpec | None = None,
@@ -163,12 +165,11 @@ class Adapters:
         """Train one adapter and write it once for each stage it speaks for."""
         if (target / stages[-1] / FILE_NAME).exists():
             return
-        print(f"training {target.relative_to(self.runs)} for {60 * minutes:.0f} s", flush=True)
+        print(f"training {target.relative_to(self.runs)} for {steps} steps", flush=True)
         adapted = self.double if "choose" in kinds and "read" in kinds else self.single
         objective = Both(Choosing(adapted.model, self.start), Pointing(adapted.model))
         adapted.reset(start)
-        never = 10**6
-        plan = Plan(never, 1, other_rate=RATE, warmup=5, decay=0.7, minutes=minutes, measure_every=never, save_every=50)
+        plan = Plan(steps, 1, other_rate=RATE, warmup=5, decay=0.7, measure_every=10**6, save_every=50)
         trainer = Trainer(adapted.model, objective, plan, target / "run", device=torch.device("cpu"))
         adapted.model.train()
 
@@ -287,14 +288,14 @@ def row(category: str, variant: str, constrained: bool, rates: Mapping[str, Rate
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=4.0, help="training time of each variant of a category")
+    parser.add_argument("--steps", type=int, default=160, help="training steps of each variant of a category")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="held-out requests measured in each category")
     parser.add_argument("--categories", default=",".join(CATEGORIES))
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where adapters are kept")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     args = parser.parse_args()
     corpus = tuned_corpus()
-    adapters = Adapters(corpus, args.runs, args.minutes)
+    adapters = Adapters(corpus, args.runs, args.steps)
     print("| category | variant | constrained | server % | tool % | arguments % | call % |")
     print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
     found = []

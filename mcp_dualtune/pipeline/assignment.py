@@ -1,7 +1,8 @@
 """Which words of a page belong to which slot: an encoder's pointing becomes values of all slots together.
 
-Two slots never read the same words, and values of one kind are mostly said in the order of the parameters ("from A to
-B"): what one slot reads depends on all the others, so the readings are searched jointly. Blocking code without state.
+Two slots never read the same words, values of one kind are mostly said in the order of the parameters ("from A to B"),
+and hardly a name or number is said for nothing: what one slot reads depends on all the others, so the readings are
+searched jointly. Blocking code without state.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ import heapq
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
-from mcp_dualtune.pipeline.cues import named, said_option
-from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Slot, Span
+from mcp_dualtune.pipeline.cues import literals, named, said_option
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Slot, Span
 from mcp_dualtune.types import JSON, canonical
 
-UNLIKELY = 0.05
-"""Weight of reading nothing where the encoder saw a value, and of reading words inside what another slot has read."""
+FAINT, INSIDE = 0.03, 0.05
+"""Probability that a slot is given from which on values are looked for, and weight of reading words inside what another
+slot has read."""
 IN_ORDER, NAMED = 0.4, 1.5
 """Natural logs of how much likelier two values of one kind are in the order of their parameters than in none, and a
 value is beside a word that names its slot."""
 SAID_OPTION, SAID = 2.0, 1.0
 """Natural logs of how much likelier an option is that the request says literally, and that its slot has a value."""
-SCATTERED, CUT = 3.0, 1.0
+TAKEN = 1.5
+"""Natural log of how much likelier a reading is with each literal of the request that it gives to a slot."""
+SCATTERED, CUT = 3.0, 2.0
 """Natural logs of how much less likely the items of a list are apart from each other than in one enumeration, and how
 much less likely a list is that leaves an enumeration at one of its ends."""
 CANDIDATES, SETS, BEAM = 5, 8, 24
@@ -72,33 +76,30 @@ class _Reading:
 
     weight: float = 0.0
     chosen: tuple[tuple[int, Candidate | None], ...] = ()
-
-    @property
-    def left_out(self) -> int:
-        """How many slots it gives nothing."""
-        return sum(candidate is None for _, candidate in self.chosen)
+    taken: frozenset[Place] = frozenset()
+    """The literals of the request that some slot has."""
 
 
 def found_values(page: Page, pointers: Pointers) -> list[Found]:
     """The likeliest reading of all slots of a page, in their order."""
     chances = [_states(page, slot, row) for slot, row in enumerate(pointers.states)]
     states = [max(range(len(row)), key=row.__getitem__) for row in chances]
-    found = {slot: Found(state, chances[slot][state]) for slot, state in enumerate(states) if state != GIVEN}
-    lists = _lists(page, pointers, states)
-    candidates = {
-        slot: (_sets if slot in lists else _candidates)(page, pointers, slot)
-        for slot in range(len(page.slots))
-        if slot not in found
-    }
-    readings = _read_jointly(page, candidates)
-    for slot, candidate in readings[0].chosen:
-        given = chances[slot][GIVEN] * _share(readings, slot, candidate)
-        # Where all words it could be belong to surer slots, nothing is said of it, and where it is required, one asks.
-        found[slot] = Found(ABSENT, given) if candidate is None else Found(GIVEN, given, candidate.values)
-    for slot in range(len(page.slots)):
-        # No value of its type stands on the page.
-        found.setdefault(slot, Found(ELSEWHERE, 1.0 - chances[slot][ABSENT]))
-    return [found[slot] for slot in range(len(page.slots))]
+    wanted = [slot for slot, row in enumerate(chances) if states[slot] != ELSEWHERE and row[GIVEN] > FAINT]
+    lists = _lists(page, pointers, wanted)
+    candidates = {slot: (_sets if slot in lists else _candidates)(page, pointers, slot) for slot in wanted}
+    readings = _read_jointly(page, candidates, chances)
+    best = dict(readings[0].chosen)
+    found = []
+    for slot, row in enumerate(chances):
+        if slot in best:
+            candidate, share = best[slot], _share(readings, slot, best[slot])
+            # Where all words it could be belong to surer slots, nothing is said of it; if it is required, one asks.
+            found.append(Found(ABSENT, share) if candidate is None else Found(GIVEN, share, candidate.values))
+        elif states[slot] == GIVEN:
+            found.append(Found(ELSEWHERE, 1.0 - row[ABSENT]))  # no value of its type stands on the page
+        else:
+            found.append(Found(states[slot], row[states[slot]]))
+    return found
 
 
 def _states(page: Page, slot: int, chances: Sequence[float]) -> list[float]:
@@ -109,41 +110,48 @@ def _states(page: Page, slot: int, chances: Sequence[float]) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def _lists(page: Page, pointers: Pointers, states: Sequence[int]) -> set[int]:
+def _lists(page: Page, pointers: Pointers, wanted: Sequence[int]) -> set[int]:
     """Slots that are read as several values: lists, and properties of a list's objects where there are several."""
     objects: dict[tuple[str, ...], list[int]] = defaultdict(list)
     found = set()
-    for number, slot in enumerate(page.slots):
-        if slot.many and states[number] == GIVEN:
-            if slot.path[-1] == "[]":
-                found.add(number)
-            else:
-                objects[slot.path[: slot.path.index("[]")]].append(number)
+    for slot in wanted:
+        path = page.slots[slot].path
+        if path[-1] == "[]":
+            found.add(slot)
+        elif "[]" in path:
+            objects[path[: path.index("[]")]].append(slot)
     for slots in objects.values():
         if any(sum(chance > BEGUN for chance in pointers.begun[slot]) > 1 for slot in slots):
             found.update(slots)
     return found
 
 
-def _read_jointly(page: Page, candidates: dict[int, list[Candidate]]) -> list[_Reading]:
+def _read_jointly(
+    page: Page, candidates: Mapping[int, Sequence[Candidate]], chances: Sequence[Sequence[float]]
+) -> list[_Reading]:
     """The likeliest ways to give the slots their values or none, best first; slots without candidates are left out."""
-    beam = [_Reading()]
+    told, beam = literals(page), [_Reading()]
     for slot, options in candidates.items():
         if options:
+            given, absent = (math.log(max(chances[slot][state], FAINT)) for state in (GIVEN, ABSENT))
             longer = [
-                _Reading(reading.weight + weight, (*reading.chosen, (slot, option)))
+                replace(reading, weight=reading.weight + absent, chosen=(*reading.chosen, (slot, None)))
                 for reading in beam
-                for option in (*options, None)
-                if (weight := _weight(page, slot, option, reading)) is not None
             ]
+            for option in options:
+                taken = frozenset(place for place in told if any(page.covers(span, place) for span in option.spans))
+                for reading in beam:
+                    weight = _weight(page, slot, option, reading)
+                    if weight is not None:
+                        weight += reading.weight + given + TAKEN * len(taken - reading.taken)
+                        chosen = (*reading.chosen, (slot, option))
+                        longer.append(_Reading(weight, chosen, reading.taken | taken))
             beam = heapq.nlargest(BEAM, longer, key=lambda reading: reading.weight)
     return beam
 
 
-def _weight(page: Page, slot: int, option: Candidate | None, reading: _Reading) -> float | None:
+def _weight(page: Page, slot: int, option: Candidate, reading: _Reading) -> float | None:
     """Natural log of what choosing `option` for `slot` is worth beside a reading; None where it cannot be."""
-    if option is None:
-        return math.log(UNLIKELY)
     weight = math.log(max(option.probability, 1e-6))
     for other, chosen in reading.chosen:
         if chosen is None:
@@ -151,7 +159,7 @@ def _weight(page: Page, slot: int, option: Candidate | None, reading: _Reading) 
         met = [(own, its) for own in option.spans for its in chosen.spans if _meet(own, its)]
         if any(own == its for own, its in met):
             return None
-        weight += len(met) * math.log(UNLIKELY)
+        weight += len(met) * math.log(INSIDE)
         single = not (option.listed or chosen.listed)
         if single and not met and _kind(page.slots[slot]) == _kind(page.slots[other]) != "options":
             weight += IN_ORDER if chosen.spans < option.spans else -IN_ORDER
@@ -172,10 +180,8 @@ def _kind(slot: Slot) -> str:
 
 
 def _share(readings: Sequence[_Reading], slot: int, candidate: Candidate | None) -> float:
-    """Share of the weight of the readings that give `slot` this candidate, of those that leave out as few slots."""
-    best = readings[0]
-    alike = (reading for reading in readings if reading.left_out == best.left_out)
-    weights = [(math.exp(reading.weight - best.weight), dict(reading.chosen)[slot]) for reading in alike]
+    """Share of the weight of all readings that give `slot` this candidate."""
+    weights = [(math.exp(one.weight - readings[0].weight), dict(one.chosen)[slot]) for one in readings]
     return sum(weight for weight, chosen in weights if chosen == candidate) / sum(weight for weight, _ in weights)
 
 
@@ -222,6 +228,7 @@ def _sets(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
         if any(follower.get(one) != other for one, other in pairwise(chosen)):
             weight -= SCATTERED
         weight -= CUT * ((chosen[-1] in follower) + (chosen[0] in follower.values()))
+        weight += NAMED * named(page, slot, spans[0])
         values = {canonical(items[number].value): items[number].value for number in chosen}
         found.append(Candidate(tuple(values.values()), tuple(spans), math.exp(weight), listed=True))
     return _scaled(found)[:SETS]

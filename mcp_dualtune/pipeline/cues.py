@@ -1,4 +1,5 @@
-"""What a request says literally of a slot: a word of its name beside a value, or one of its options.
+"""What a request says literally: a word of a slot's name beside a value, one of its options, and names and numbers that
+are hardly said for nothing.
 
 An encoder of this size often overlooks what stands there letter by letter. `assignment` weighs its scores and these
 cues together.
@@ -10,13 +11,16 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from mcp_dualtune.prompting.reading import Page, Span
+from mcp_dualtune.prompting.reading import Page, Place, Span, quoted
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON
 
 BEFORE, AFTER = 3, 1
 """Words on either side of a value that are looked at."""
 WORD = re.compile(r"[^\W\d_]+")
+TOKEN = re.compile(r"[^\s\"'`()\[\]{}<>,;]*[^\s\"'`()\[\]{}<>,;.:!?]")
+PECULIAR = re.compile(r"[\d@_/\\#:.\-]|[A-Z]{2}")
+"""What plain words do not contain: ids, numbers, addresses, paths and abbreviations do."""
 
 
 def named(page: Page, slot: int, span: Span) -> bool:
@@ -39,6 +43,18 @@ def said_option(page: Page, slot: int) -> JSON:
     options = [source.value for source in page.sources if source.slot == slot]
     said = [option for option in options if isinstance(option, str) and len(option) > 1 and _says(text, option)]
     return said[0] if len(said) == 1 else None
+
+
+def literals(page: Page) -> tuple[Place, ...]:
+    """What the request says letter by letter: quoted passages, and words that are no plain words."""
+    number = next((number for number, source in enumerate(page.sources) if source.slot is None), None)
+    if number is None:
+        return ()
+    text = page.sources[number].text
+    passages = quoted(text)
+    words = (match.span() for match in TOKEN.finditer(text) if PECULIAR.search(match[0]))
+    alone = [(start, end) for start, end in words if not any(a < end and start < b for a, b in passages)]
+    return tuple((number, start, end) for start, end in sorted((*passages, *alone)))
 
 
 def _says(text: str, option: str) -> bool:

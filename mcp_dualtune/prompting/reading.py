@@ -25,6 +25,8 @@ from mcp_dualtune.types import JSON, Request, ToolSpec
 Tokens = tuple[int, ...]
 Span = tuple[int, int]
 """First and last token of a value."""
+Place = tuple[int, int, int]
+"""Source, first character, end."""
 
 ABSENT, GIVEN, ELSEWHERE = range(3)
 """States of a slot: no value, a value on the page, a value in other words (or of a kind that cannot be read)."""
@@ -81,6 +83,8 @@ class Source:
     """What an option stands for."""
     slot: int | None = None
     """The slot that this is an option of."""
+    said: str = ""
+    """The words of the request that this is a fact about, where it is."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,8 @@ class Page:
     slots: tuple[Slot, ...]
     marks: tuple[int, ...]
     """The token that stands for each slot."""
-    places: tuple[tuple[int, int, int] | None, ...]
-    """By token: (source, first character, end); None where no value can stand."""
+    places: tuple[Place | None, ...]
+    """By token; None where no value can stand."""
     sources: tuple[Source, ...]
 
     def begins(self, slot: int) -> list[bool]:
@@ -129,6 +133,17 @@ class Page:
         if first is None or last is None or first[0] != last[0]:
             return False
         return last[1] >= first[2] and pattern.fullmatch(self.sources[first[0]].text[first[2] : last[1]]) is not None
+
+    def covers(self, span: Span, place: Place) -> bool:
+        """Whether what stands at `span` takes words of `place` with it, or is a fact about some of them."""
+        first, last = self.places[span[0]], self.places[span[1]]
+        if first is None or last is None:
+            return False
+        source, start, end = first[0], first[1], last[2]
+        if said := self.sources[source].said:
+            source, start = place[0], self.sources[place[0]].text.find(said)
+            end = start + len(said)
+        return source == place[0] and start < place[2] and place[1] < end
 
     def find(self, slot: int, value: JSON) -> list[Span]:
         """Every place where `value` stands; its option alone where there is one."""
@@ -184,7 +199,7 @@ class ReadingTemplate:
             for fact, value in facts.items():
                 if len(draft.tokens) + 2 * FACT_TOKENS < limit:
                     draft.text(f"{spaced(fact)}: ", FACT_TOKENS)
-                    draft.source(Source(value), FACT_TOKENS)
+                    draft.source(Source(value, said=fact), FACT_TOKENS)
                     draft.special(self.end)
             for item in reversed(request.history[-HISTORY_ITEMS:]):
                 if len(draft.tokens) + 2 * CALL_TOKENS < limit:
@@ -215,7 +230,7 @@ class _Draft:
     def __init__(self, template: ReadingTemplate) -> None:
         self._template = template
         self.tokens: list[int] = []
-        self._places: list[tuple[int, int, int] | None] = []
+        self._places: list[Place | None] = []
         self._sources: list[Source] = []
         self._slots: list[Slot] = []
         self._marks: list[int] = []

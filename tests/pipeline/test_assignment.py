@@ -24,9 +24,16 @@ def test_two_slots_never_read_the_same_words() -> None:
     likely = {("source",): [("b.md", 0.7), ("a.md", 0.3)], ("target",): [("b.md", 0.8), ("a.md", 0.2)]}
     found = found_values(page, said(page, likely))
     assert [found[slot_number(page, name)].values for name in ("source", "target")] == [("a.md",), ("b.md",)]
-    sure = {("source",): [("b.md", 0.99), ("a.md", 0.01)], ("target",): [("b.md", 0.99), ("a.md", 0.01)]}
-    found = found_values(page, said(page, sure))
+    found = found_values(page, said(page, {("source",): [("b.md", 1.0)], ("target",): [("b.md", 1.0)]}))
     assert sorted(found[slot_number(page, name)].state for name in ("source", "target")) == [ABSENT, GIVEN]
+
+
+def test_a_name_in_the_request_goes_to_a_slot_that_may_have_it() -> None:
+    for text, state in (("move a.md to desk7", GIVEN), ("move a.md to somewhere", ABSENT)):
+        page = page_of(text)
+        pointers = said(page, {("source",): [("a.md", 0.9)], ("target",): [(text.split()[-1], 0.9)]})
+        pointers.states[slot_number(page, "target")] = [0.7, 0.3, 0.0]
+        assert found_values(page, pointers)[slot_number(page, "target")].state == state
 
 
 def test_a_slot_is_left_out_when_its_words_belong_to_another() -> None:

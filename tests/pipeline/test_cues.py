@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mcp_dualtune.pipeline.assignment import found_values
-from mcp_dualtune.pipeline.cues import named, said_option
+from mcp_dualtune.pipeline.cues import literals, named, said_option
 from mcp_dualtune.prompting.reading import GIVEN, Page, ReadingTemplate, slots_of
 from mcp_dualtune.types import Request, ToolSpec
 from tests.pipeline.pointing import page_of, said, slot_number
@@ -76,3 +76,25 @@ def test_a_said_option_makes_its_slot_given() -> None:
     pointers.states[slot][:] = [0.6, 0.4, 0.0]
     found = found_values(page, pointers)[slot]
     assert (found.state, found.values) == (GIVEN, ("closed",))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Tickets 801, 802 and 815 all go to Svetlana.", ["801", "802", "815"]),
+        ("see /srv/x.md (or a@b.de): #infra!", ["/srv/x.md", "a@b.de", "#infra"]),
+        ("call it 'Budget 2026', in the WMS project", ["Budget 2026", "WMS"]),
+        ("Nothing of the kind, really.", []),
+    ],
+)  # fmt: skip
+def test_what_is_hardly_said_for_nothing(text: str, said: list[str]) -> None:
+    assert [text[start:end] for _, start, end in literals(page_of(text))] == said
+
+
+def test_a_fact_stands_for_the_words_that_it_is_about() -> None:
+    text, schema = "wait 15 minutes", {"properties": {"seconds": {"type": "integer"}}}
+    tool, slots = ToolSpec("s", "wait", "", schema, "f" * 64), slots_of(schema, "seconds")
+    (page,) = ReadingTemplate(tiny_pieces()).pages(Request(text), tool, slots, {"15 minutes": "900"})
+    (said_so,) = literals(page)
+    assert page.covers(page.find(0, 900)[0], said_so)
+    assert not page.covers(page.find(0, 15)[0], (said_so[0], 0, 4))
