@@ -78,6 +78,8 @@ REQUESTS = 150
 MEASURES = ("server", "tool", "arguments", "call")
 ROWS = {"choose": 1, "read": 6}
 """Lists of requests a step: both cost about the same time."""
+LEAST = 4
+"""Steps below which an adapter of a tool is not worth having: a category with too many tools gets no hierarchy."""
 RATE = 1.5e-3
 
 
@@ -141,12 +143,21 @@ class Adapters:
         elif variant == "hierarchy":
             shutil.copytree(self.runs / category / "decoupled" / "choosing", folder / "choosing", dirs_exist_ok=True)
             self._train(folder / "reading", kinds, self.steps // 2, ("arguments",))
-            tools = [(s, t) for s in servers for t in self.corpus.servers[s].tools if t.input_schema.get("properties")]
+            tools = self._tools(category)
             for server, tool in tools:
                 one = {"read": partial(self.reader.arguments, targets=[server], rename=0.0, tool=tool.name)}
-                place, steps = folder / f"reading-{server}-{tool.name}", max(1, self.steps // 2 // len(tools))
+                place, steps = folder / f"reading-{server}-{tool.name}", self.steps // 2 // len(tools)
                 self._train(place, one, steps, ("arguments",), start=folder / "reading" / "arguments", tool=tool)
         return folder
+
+    def variants(self, category: str) -> list[str]:
+        """Those that the steps are enough for."""
+        enough = self.steps // 2 // len(self._tools(category)) >= LEAST
+        return [variant for variant in VARIANTS if enough or variant != "hierarchy"]
+
+    def _tools(self, category: str) -> list[tuple[str, ToolSpec]]:
+        servers = servers_of(self.corpus, category)
+        return [(s, t) for s in servers for t in self.corpus.servers[s].tools if t.input_schema.get("properties")]
 
     def _choices(self, servers: Sequence[str], rng: random.Random) -> Any:
         if len(servers) > 1 and rng.random() < 0.5:
@@ -169,7 +180,7 @@ class Adapters:
         adapted = self.double if "choose" in kinds and "read" in kinds else self.single
         objective = Both(Choosing(adapted.model, self.start), Pointing(adapted.model))
         adapted.reset(start)
-        plan = Plan(steps, 1, other_rate=RATE, warmup=5, decay=0.7, measure_every=10**6, save_every=50)
+        plan = Plan(steps, 1, other_rate=RATE, warmup=min(5, max(1, steps // 4)), decay=0.7, measure_every=10**6, save_every=50)
         trainer = Trainer(adapted.model, objective, plan, target / "run", device=torch.device("cpu"))
         adapted.model.train()
 
@@ -301,7 +312,7 @@ def main() -> None:
     found = []
     for category in args.categories.split(","):
         cases = held_out(corpus, category, args.requests)
-        for variant in VARIANTS:
+        for variant in adapters.variants(category):
             folder = adapters.folder(category, variant)
             for constrained in (True, False):
                 rates = measure(pipeline(folder, constrained), corpus, category, cases)
