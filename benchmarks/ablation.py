@@ -180,7 +180,7 @@ class Adapters:
         adapted = self.double if "choose" in kinds and "read" in kinds else self.single
         objective = Both(Choosing(adapted.model, self.start), Pointing(adapted.model))
         adapted.reset(start)
-        plan = Plan(steps, 1, other_rate=RATE, warmup=min(5, max(1, steps // 4)), decay=0.7, measure_every=10**6, save_every=50)
+        plan = Plan(steps, 1, other_rate=RATE, warmup=min(5, steps // 4), decay=0.7, measure_every=10**6, save_every=50)
         trainer = Trainer(adapted.model, objective, plan, target / "run", device=torch.device("cpu"))
         adapted.model.train()
 
