@@ -53,7 +53,8 @@ SPECIALISED = {
     "git": TOOL,
     "memory": TOOL,
     "fetch": TOOL,
-    "sqlite": TOOL,
+    # A statement is written, not copied.
+    "sqlite": replace(TOOL, steps=240),
 }
 """Servers whose tools get adapters of their own for their arguments, with plans."""
 SEED = "nano-1"
