@@ -116,8 +116,18 @@ class Pointers:
     """[S, T]: probability that one of several values begins at a token."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How like a text and a passage are."""
+
+    closeness: float
+    """Natural log of how readily they belong together, up to a sum that is the same for all passages."""
+    tokens: tuple[float, ...]
+    """For every token of the text but the first and the last: its cosine to the most like token of the passage."""
+
+
 class PointingEngine(Protocol):
-    """An encoder that can also point at values."""
+    """An encoder that can also point at values, and compare texts."""
 
     def point(self, request: PointRequest, cancel: Event | None = None) -> list[Pointers]:
         """Read all pages.
@@ -125,6 +135,15 @@ class PointingEngine(Protocol):
         Raises:
             PromptTooLong: a page is longer than the model can read.
             AdapterError: the adapter cannot be loaded on this base.
+            Cancelled: `cancel` was set.
+        """
+        ...
+
+    def compare(self, text: Tokens, passages: Sequence[Tokens], cancel: Event | None = None) -> list[Comparison]:
+        """Compare a text to each passage without an adapter; all begin and end with a special token.
+
+        Raises:
+            PromptTooLong: one is longer than the model can read.
             Cancelled: `cancel` was set.
         """
         ...

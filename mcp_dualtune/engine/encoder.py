@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from mcp_dualtune.engine.base import (
+    Comparison,
     Completion,
     GenerationRequest,
     Pointers,
@@ -98,6 +99,21 @@ class EncoderEngine:
                 self._threads.set(len(page.tokens))
                 found.append(point(self._model, [page])[0].pointers())
         return found
+
+    def compare(self, text: Tokens, passages: Sequence[Tokens], cancel: Event | None = None) -> list[Comparison]:
+        """Compare a text to each passage without an adapter: closeness as in `rank`, and token by token.
+
+        Raises:
+            PromptTooLong: one is longer than the model can read.
+            Cancelled: `cancel` was set.
+        """
+        identity = self.adapters.use(None)
+        with torch.inference_mode():
+            asked, *offered = (embedded.float() for embedded in self._embed([text, *passages], identity, cancel))
+            means = torch.stack([passage[0] for passage in offered]) @ asked[0]
+            alike = torch.stack([(asked[1:] @ passage[1:].T).amax(-1) for passage in offered])
+            scores = SCALE * (means + alike.mean(-1))
+        return [Comparison(*found) for found in zip(scores.tolist(), map(tuple, alike.tolist()), strict=True)]
 
     def generate(self, request: GenerationRequest, cancel: Event | None = None) -> Completion:
         """Not for encoders.

@@ -17,6 +17,7 @@ from itertools import pairwise
 
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
 from mcp_dualtune.pipeline.cues import literals, named, said_option
+from mcp_dualtune.pipeline.likeness import Likeness
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Slot, Span
 from mcp_dualtune.types import JSON, canonical
 
@@ -80,13 +81,16 @@ class _Reading:
     """The literals of the request that some slot has."""
 
 
-def found_values(page: Page, pointers: Pointers) -> list[Found]:
+def found_values(page: Page, pointers: Pointers, likeness: Likeness | None = None) -> list[Found]:
     """The likeliest reading of all slots of a page, in their order."""
     chances = [_states(page, slot, row) for slot, row in enumerate(pointers.states)]
     states = [max(range(len(row)), key=row.__getitem__) for row in chances]
     wanted = [slot for slot, row in enumerate(chances) if states[slot] != ELSEWHERE and row[GIVEN] > FAINT]
     lists = _lists(page, pointers, wanted)
-    candidates = {slot: (_sets if slot in lists else _candidates)(page, pointers, slot) for slot in wanted}
+    candidates = {
+        slot: _sets(page, pointers, slot) if slot in lists else _candidates(page, pointers, slot, likeness)
+        for slot in wanted
+    }
     readings = _read_jointly(page, candidates, chances)
     best = dict(readings[0].chosen)
     found = []
@@ -185,20 +189,33 @@ def _share(readings: Sequence[_Reading], slot: int, candidate: Candidate | None)
     return sum(weight for weight, chosen in weights if chosen == candidate) / sum(weight for weight, _ in weights)
 
 
-def _candidates(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:
+def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None) -> list[Candidate]:
     """The likeliest values, best first; equal values count together."""
-    starts, options, said = pointers.starts[slot], _kind(page.slots[slot]) == "options", said_option(page, slot)
-    merged: dict[str, Candidate] = {}
+    if _kind(page.slots[slot]) == "options":
+        return _chosen(page, pointers, slot, likeness)
+    starts, merged = pointers.starts[slot], dict[str, Candidate]()
     pairs = [(starts[s] + ends[e], (s, e)) for s, ends in pointers.ends[slot].items() for e in _best(ends)]
     for score, span in sorted(pairs, reverse=True):
         value = page.value(slot, span)
         if value is not None:
             key = canonical(value)
             known = merged.get(key, Candidate((value,), (span,), 0.0))
-            told = NAMED if not options and named(page, slot, span) else 0.0
-            told += SAID_OPTION if value == said else 0.0
+            told = NAMED * named(page, slot, span) + (likeness.beside(page, slot, span) if likeness else 0.0)
             merged[key] = replace(known, probability=known.probability + math.exp(score + told))
     return _scaled(list(merged.values()))[:CANDIDATES]
+
+
+def _chosen(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None) -> list[Candidate]:
+    """The likeliest options, best first."""
+    said, found = said_option(page, slot), []
+    for span in page.options(slot):
+        value, place = page.value(slot, span), page.places[span[0]]
+        if value is not None and place is not None:
+            weight = pointers.starts[slot][span[0]] + SAID_OPTION * (value == said)
+            weight += likeness.options.get(place[0], 0.0) if likeness else 0.0
+            found.append(Candidate((value,), (span,), weight))
+    top = max((one.probability for one in found), default=0.0)
+    return _scaled([replace(one, probability=math.exp(one.probability - top)) for one in found])[:CANDIDATES]
 
 
 def _sets(page: Page, pointers: Pointers, slot: int) -> list[Candidate]:

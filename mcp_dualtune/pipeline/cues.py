@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from itertools import islice
 
 from mcp_dualtune.prompting.reading import Page, Place, Span, quoted
 from mcp_dualtune.prompting.templates.pairs import spaced
@@ -31,8 +32,14 @@ def named(page: Page, slot: int, span: Span) -> bool:
     if first is None or last is None or not own:
         return False
     text = page.sources[first[0]].text
-    beside = [*WORD.findall(text[: first[1]])[-BEFORE:], *WORD.findall(text[last[2] :])[:AFTER]]
-    return not own.isdisjoint(map(_stem, beside))
+    return not own.isdisjoint(_stem(text[start:end]) for start, end in words_beside(text, first[1], last[2]))
+
+
+def words_beside(text: str, start: int, end: int) -> list[tuple[int, int]]:
+    """The words of `text` beside what stands from character `start` to `end`, as characters."""
+    before = [word.span() for word in WORD.finditer(text, 0, start)]
+    after = (word.span() for word in WORD.finditer(text, end))
+    return [*before[-BEFORE:], *islice(after, AFTER)]
 
 
 def said_option(page: Page, slot: int) -> JSON:

@@ -14,6 +14,7 @@ from threading import Event
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.base import PointingEngine, PointRequest
 from mcp_dualtune.pipeline.assignment import Found, found_values
+from mcp_dualtune.pipeline.likeness import likeness
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, ReadingTemplate, Slot, slots_of
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec
 
@@ -54,7 +55,8 @@ class Reader:
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
         found: dict[str, list[tuple[Slot, Found]]] = {}
         for page, pointers in zip(pages, scores, strict=True):
-            for slot, one in zip(page.slots, found_values(page, pointers), strict=True):
+            alike = likeness(self.engine, self.template, page, cancel)
+            for slot, one in zip(page.slots, found_values(page, pointers, alike), strict=True):
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():
             self._take(readings, name, parts)

@@ -34,7 +34,7 @@ TOOL_TOKENS, SLOT_TOKENS, OPTION_TOKENS = 32, 48, 8
 SLOTS_TOKENS = 256
 """Slots are shown on one page up to this length; a tool with more gets several pages."""
 FACT_TOKENS, CALL_TOKENS, HISTORY_ITEMS = 24, 24, 2
-PAGE_TOKENS = 512
+PAGE_TOKENS, PASSAGE_TOKENS = 512, 254
 OPTIONS = 16
 """Longer lists of options are left to the decoder."""
 NESTED = 8
@@ -67,6 +67,11 @@ class Slot:
     """Names of properties from the outside in; `[]` for the items of a list."""
     schema: Mapping[str, JSON]
     required: bool
+
+    @property
+    def name(self) -> str:
+        """In words, from the outside in."""
+        return " ".join(spaced(part) for part in self.path if part != "[]")
 
     @property
     def many(self) -> bool:
@@ -126,6 +131,12 @@ class Page:
         if any((first[1] == start) != (last[2] == end) for start, end in quoted(source.text)):
             return None
         return source.value if source.slot == slot else typed(source.text[first[1] : last[2]], self.slots[slot].schema)
+
+    def options(self, slot: int) -> list[Span]:
+        """Where the options of `slot` stand, in their order."""
+        numbers = [number for number, source in enumerate(self.sources) if source.slot == slot]
+        found = [self._cover(number, 0, len(self.sources[number].text)) for number in numbers]
+        return [span for span in found if span is not None]
 
     def between(self, one: Span, other: Span, pattern: re.Pattern[str]) -> bool:
         """Whether `other` follows `one` in a text and what stands between them fits the pattern as a whole."""
@@ -209,6 +220,10 @@ class ReadingTemplate:
             made.append(draft.page())
         return made
 
+    def passage(self, text: str, limit: int = PASSAGE_TOKENS) -> Tokens:
+        """A text by itself, between the special tokens of begin and end."""
+        return (self.start, *self.encode(text)[0][:limit], self.end)
+
     def encode(self, text: str) -> tuple[Tokens, tuple[Span, ...]]:
         """Tokens of plain text and the characters each covers."""
         found = self._parts.get(text)
@@ -264,14 +279,13 @@ class _Draft:
         kind = "list of " if slot.many else ""
         kind += str(slot.schema.get("type") or "string") + (", required" if slot.required else "")
         about = slot.schema.get("description")
-        name = " ".join(spaced(part) for part in slot.path if part != "[]")
         options = [(literal_text(option), option) for option in _options(slot.schema)]
         longest = 1 + SLOT_TOKENS + len(options) * (1 + OPTION_TOKENS)
         if self._slots and len(self.tokens) + longest > limit:
             return False
         self._marks.append(len(self.tokens))
         self.special(self._template.mark)
-        self.text(f"{name} ({kind}): {one_line(about if isinstance(about, str) else '')}", SLOT_TOKENS)
+        self.text(f"{slot.name} ({kind}): {one_line(about if isinstance(about, str) else '')}", SLOT_TOKENS)
         for text, option in options:
             self.text("|", 1)
             self.source(Source(text, option, len(self._slots)), OPTION_TOKENS)

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 import torch
 
-from mcp_dualtune.engine.base import PointRequest
+from mcp_dualtune.engine.base import PointRequest, RankRequest
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.load import load_encoder
 from mcp_dualtune.engine.reading import FAR, attach_head, point
@@ -102,3 +102,17 @@ def test_a_cancelled_reading_stops_and_a_page_that_is_too_long_is_refused(
     long = Page(page.tokens * 40, page.slots, page.marks, page.places * 40, page.sources)
     with pytest.raises(PromptTooLong, match="this encoder reads 512"):
         engine.point(PointRequest([long], adapter))
+
+
+def test_texts_are_compared_as_the_model_came_and_as_closely_as_options_are_ranked(
+    engine: EncoderEngine, adapter: AdapterRef
+) -> None:
+    template = ReadingTemplate(tiny_pieces())
+    text, *passages = (template.passage(words) for words in ("take a.md", "a.md", "the file", "away from here"))
+    engine.adapters.use(adapter)
+    compared = engine.compare(text, passages)
+    ranking = engine.rank(RankRequest(text, tuple(passages)))
+    closeness = torch.tensor([one.closeness for one in compared]).log_softmax(-1)
+    assert torch.allclose(closeness, torch.tensor(ranking.log_probabilities), atol=2e-2)  # kept in half precision
+    assert all(len(one.tokens) == len(text) - 2 for one in compared)
+    assert all(-1.01 <= cosine <= 1.01 for one in compared for cosine in one.tokens)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mcp_dualtune.adapter_registry.store import AdapterStore
-from mcp_dualtune.engine.base import Pointers, PointRequest
+from mcp_dualtune.engine.base import Comparison, Pointers, PointRequest, Tokens
 from mcp_dualtune.pipeline.reading import Reader, assemble
 from mcp_dualtune.prompting.reading import ELSEWHERE, Page, ReadingTemplate
 from mcp_dualtune.types import JSON, Request
@@ -36,6 +36,9 @@ class Pointing:
                 pointers.states[0][:] = [float(self.state == state) for state in range(3)]
             found.append(pointers)
         return found
+
+    def compare(self, text: Tokens, passages: Sequence[Tokens], cancel: Event | None = None) -> list[Comparison]:
+        return [Comparison(0.0, (0.0,) * (len(text) - 2)) for _ in passages]
 
 
 @pytest.fixture
