@@ -40,7 +40,7 @@ class Alike:
         self.passages = [" ".join(whole_words(passage)) for passage in passages]
         own = [ALIKE.get(word, word) for word in whole_words(text)]
         rows = [tuple(float(word in passage.split()) for word in own) for passage in self.passages]
-        return [Comparison(20.0 * sum(row) / len(row), row) for row in rows]
+        return [Comparison(8.0 * sum(row) / len(row), row) for row in rows]
 
 
 def whole_words(tokens: Tokens) -> list[str]:
