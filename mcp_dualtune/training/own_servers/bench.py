@@ -72,7 +72,8 @@ class Bench:
 
     def kinds(self, material: Material, tool: ToolSpec) -> Mapping[Kind, float]:
         """The kinds of adapters that a tool's arguments may get, with the share of requests that each can help."""
-        if not set(tool.input_schema.get("properties") or {}) - set(material.server.fixed_arguments):
+        learnt = any(entry.tool == tool.name and entry.requests for entry in material.training.entries)
+        if not (learnt and set(tool.input_schema.get("properties") or {}) - set(material.server.fixed_arguments)):
             return {}
         if self.pipeline.reader is None:
             return {"write": 1.0}

@@ -7,7 +7,6 @@ model, which is a third of a megabyte for a tool instead of five.
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,8 +39,8 @@ CHOICES = 24
 """Requests for each list of tools: embedding the list is the larger part of a step."""
 PAGES = 6
 """Requests to a tool that are drawn together."""
-NONE_SHARE, OWN_SHARE = 0.04, 0.15
-"""Of choices: requests that no tool serves; the user's examples of which only the tool is known."""
+NONE_SHARE = 0.04
+"""Of choices: requests that no tool serves."""
 READING_RANK = WRITING_RANK = 4
 """Of the matrices on top; docs/LOG.md has what other ranks came to."""
 NEW_RANK = 16
@@ -106,14 +105,8 @@ class Chooser(Maker):
 
     def items(self, job: Job, seed: str, at: int) -> Iterator[Any]:
         """Groups of requests to the server's tools."""
-        maker, name = self.examples, self.material.server.name
-
-        def one(rng: random.Random) -> Any:
-            if maker.choice_lists and rng.random() < OWN_SHARE:
-                return maker.select_public(rng)
-            return maker.select(rng, [name], rename=0.0, none=NONE_SHARE)
-
-        return groups(one, seed, at)
+        name = self.material.server.name
+        return groups(partial(self.examples.select, targets=[name], rename=0.0, none=NONE_SHARE), seed, at)
 
 
 class ReadingMaker(Maker):

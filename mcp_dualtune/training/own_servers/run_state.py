@@ -18,7 +18,7 @@ from mcp_dualtune.state import read_private, write_private
 from mcp_dualtune.types import JSON, canonical
 
 FILE = "state.json"
-RECIPE = 2
+RECIPE = 3
 """Raised with every change that makes other adapters of the same material."""
 
 
