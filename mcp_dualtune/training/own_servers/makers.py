@@ -91,11 +91,10 @@ class Chooser(Maker):
 
     each = CHOICES
 
-    def __init__(self, base: Path, digest: str, material: Material, store: AdapterStore) -> None:
+    def __init__(self, base: Path, digest: str, material: Material, start: AdapterRef | None) -> None:
         super().__init__(base, digest, material)
         tokenizer = AutoTokenizer.from_pretrained(base)
         self.examples = ExampleMaker(Renderer.for_tokenizer(tokenizer), CaseMaker(material.corpus()), branches=CHOICES)
-        start = origin(store, material)
         if start is None:
             self.adapted = AdaptedModel(load_trainable(base), MODULES, NEW_RANK, 2 * NEW_RANK, NAME)
         else:
@@ -170,15 +169,16 @@ class WritingMaker(Maker):
         return stream(make, seed, at, writing.ROW_LENGTH, self.tokenizer.pad_token_id, 0.0, chunk=8)
 
 
-def origin(store: AdapterStore, material: Material) -> AdapterRef | None:
+def origin(store: AdapterStore, material: Material, candidates: Path) -> AdapterRef | None:
     """The choosing adapter to go on from: the server's own where the model or the config brings one, else the generic
-    one. Never one that was trained here before: the same command twice gives the same adapter."""
+    one. Never one that was trained here before, by another run or by this one (`candidates`): the same command twice
+    gives the same adapter, and what is trained twice begins twice."""
     server = material.server
     own = ("select", server.name, server.tools_fingerprint)
     generic = None
     for stored in store.adapters:
         manifest = stored.manifest
-        if store.user is not None and store.user in stored.ref.path.parents:
+        if {store.user, candidates} & {*stored.ref.path.parents}:
             continue
         # What comes on top of the generic one cannot go on alone.
         if (manifest.stage, manifest.server, manifest.schema_fingerprint) == own and manifest.stacked_on is None:

@@ -47,6 +47,11 @@ class RunState:
         return self.folder / "adapters"
 
     @property
+    def refitted(self) -> Path:
+        """Those of them that were trained once more on everything; what `adapters` has is what was measured."""
+        return self.folder / "refitted"
+
+    @property
     def seconds(self) -> float:
         """Time that was spent before this start."""
         return float(self.record.get("seconds", 0.0))
