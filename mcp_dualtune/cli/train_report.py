@@ -116,6 +116,16 @@ def show(outcome: Outcome, installed: Sequence[Installed], *, installing: bool) 
             " may be worse. From five requests of your own on (--examples, `dualtune correct`), those judge as well.",
             "yellow",
         )
+    refitted = sum(one.refitted for one in outcome.kept)
+    if refitted:
+        screen.line(
+            f"{refitted} of the adapters kept were trained once more at the end, on all requests that were not made up;"
+            " the numbers above were measured before that."
+        )
+    if outcome.not_refitted:
+        screen.line(
+            f"no time was left to train {', '.join(outcome.not_refitted)} on all of them: as measured above", "yellow"
+        )
     for row in outcome.after["confusions"]:
         screen.line(f"still confused: {row['right']} taken for {row['decided']}, {row['times']} times")
     for tool, reason in outcome.skipped.items():

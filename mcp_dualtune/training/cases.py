@@ -39,7 +39,11 @@ class CaseMaker:
         chains = self.corpus.chains.get(server)
         if entry is None and chains and rng.random() < 0.2:
             return self.chain_step(rng.choice(chains), rng)
-        case = self.single(server, entry or rng.choice(self.corpus.entries[server]), rng)
+        drawn = entry or rng.choice(self.corpus.entries[server])
+        if drawn.choices and rng.random() < self._choices_share(server, drawn):
+            text = noisy(rng.choice(drawn.choices).text, [], rng)
+            return Case(text, self.corpus.servers[server], drawn.tool, context=self.context(rng))
+        case = self.single(server, drawn, rng)
         if entry is None and not case.missing and rng.random() < HISTORY_SHARE:
             return self.with_history(server, case, rng)
         return case
@@ -84,7 +88,7 @@ class CaseMaker:
         done = HistoryItem(ToolCall(server, case.tool, dict(case.arguments or {})), self.result(server, case, rng))
         if rng.random() < 0.4:
             return replace(case, tool=FINISH, arguments=None, history=(done,))
-        other = self.single(server, rng.choice(self.corpus.entries[server]), rng)
+        other = self.single(server, rng.choice([e for e in self.corpus.entries[server] if e.requests]), rng)
         if other.missing:
             return replace(case, tool=FINISH, arguments=None, history=(done,))
         text = rng.choice(JOINED).replace("{a}", case.query.rstrip(".")).replace("{b}", other.query)
@@ -159,11 +163,17 @@ class CaseMaker:
         name = rng.choice(others or list(self.corpus.entries))
         return self.single(name, rng.choice(self.corpus.entries[name]), rng).query
 
+    def _choices_share(self, server: str, entry: Entry) -> float:
+        """The share of requests to a tool of which only the tool is known."""
+        required = set(_tool(self.corpus.servers[server], entry.tool).input_schema.get("required") or ())
+        only = sum(template.weight for template in entry.choices)
+        return only / (only + sum(wanted(template, required) for template in entry.requests))
+
 
 def wanted(template: RequestTemplate, required: set[str]) -> float:
     """How often a wording is drawn: those that set optional parameters are fewer, and harder."""
     optional = {*template.arguments, *template.places} - required
-    return 1.0 + OPTIONAL_WEIGHT * len(optional)
+    return template.weight * (1.0 + OPTIONAL_WEIGHT * len(optional))
 
 
 def none_of(server: ServerSpec, tool: str) -> ServerSpec:

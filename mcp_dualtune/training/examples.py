@@ -218,7 +218,7 @@ class ExampleMaker:
     ) -> Group:
         """Requests to one tool, with its parameters renamed and reordered at times."""
         name = self._drawn(rng, targets)
-        entries = [e for e in self.corpus.entries[name] if tool in (None, e.tool)]
+        entries = [e for e in self.corpus.entries[name] if tool in (None, e.tool) and e.requests]
         # Which value belongs to which parameter is the hard part, so tools with several are drawn more often.
         least = 0 if tool is None else 1
         weights = [max(least, min(self._parameters(name, entry), MANY_PARAMETERS)) for entry in entries]

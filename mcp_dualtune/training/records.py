@@ -42,6 +42,8 @@ class RequestTemplate:
     text: str
     arguments: Mapping[str, JSON]
     values: Mapping[str, Sequence[JSON]]
+    weight: float = 1.0
+    """How often it is drawn, against the others of its tool."""
 
     @cached_property
     def places(self) -> tuple[str, ...]:
@@ -61,6 +63,8 @@ class Entry:
     results: tuple[str, ...] = ()
     ambient: tuple[str, ...] = ()
     """Required parameters that people seldom say; they come from the config or the context."""
+    choices: tuple[RequestTemplate, ...] = ()
+    """Requests of which only the tool is known, all of one weight."""
 
 
 @dataclass(frozen=True)

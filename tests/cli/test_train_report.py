@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,3 +38,19 @@ def test_the_report_says_which_adapters_made_up_requests_alone_have_judged(capsy
     assert "1 of the adapters kept were judged by made-up requests alone, on a clear gain" in said
     show(Outcome("notes", (judged,), nothing, nothing, {}, {}, 61.0, Path("run")), (), installing=True)
     assert "made-up requests alone" not in capsys.readouterr().out
+
+
+def test_the_report_says_which_adapters_have_learnt_from_all_requests(capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = summary(Whole(Tally(), Tally(), Tally()))
+    measured = Made("arguments/notes/add", "read", 0.4, 0.6, 90, True, gathered=6, gathered_before=2, gathered_after=4)
+    again = replace(measured, name="select/notes", kind="choose", refitted=True)
+    outcome = Outcome("notes", (again, measured), nothing, nothing, {}, {}, 61.0, Path("run"))
+    show(replace(outcome, not_refitted=("arguments/notes/add (reading)",)), (), installing=True)
+    said = capsys.readouterr().out
+    assert (
+        "1 of the adapters kept were trained once more at the end, on all requests that were not made up; the numbers "
+        "above were measured before that."
+    ) in said
+    assert "no time was left to train arguments/notes/add (reading) on all of them: as measured above" in said
+    show(replace(outcome, made=(measured,)), (), installing=True)
+    assert "once more" not in capsys.readouterr().out

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mcp_dualtune.errors import TrainingError
-from mcp_dualtune.training.records import fill
+from mcp_dualtune.training.cases import CaseMaker
+from mcp_dualtune.training.records import Entry, RequestTemplate, fill
+from mcp_dualtune.training.sources import Corpus
 from mcp_dualtune.training.synthesis import Synthesis, synthesise
 from mcp_dualtune.training.synthesis.own_examples import (
     OwnExample,
@@ -23,8 +26,12 @@ from mcp_dualtune.training.synthesis.own_examples import (
 )
 from tests.training.invented_servers import invented
 
+DRAWS = 1500
 SERVERS = (invented("helpdesk"), invented("shop"))
 CLOSE = {"request": "SUP-77 was a duplicate, shut it", "tool": "close_ticket", "arguments": {"ticket_key": "SUP-77"}}
+
+
+MANY = synthesise(SERVERS[0], 1, 1000)
 
 
 def written(folder: Path, *lines: Any) -> Path:
@@ -79,7 +86,6 @@ def test_examples_are_learnt_as_written_and_with_other_values_and_weigh_more(tmp
     entry = next(e for e in after.training.entries if e.tool == "close_ticket")
     own = [t for t in entry.requests if "was a duplicate" in t.text]
     assert {t.text for t in own} == {CLOSE["request"], "{ticket_key} was a duplicate, shut it"}
-    assert len(own) >= 4
     drawn = {fill(t, random.Random(seed))[0] for t in own for seed in range(20)}
     assert len(drawn) > 5
     assert after.counts["own"] == 1
@@ -96,9 +102,73 @@ def test_examples_that_lack_values_choices_and_refusals_go_where_they_belong(tmp
     part = with_examples(helpdesk(), read_examples(written(tmp_path, *lines), SERVERS)).training
     missing = next(e.missing for e in part.entries if e.tool == "assign_ticket")
     assert ("hand it to Ana", ("ticket_key",)) in [(t.text, names) for t, names in missing]
-    assert {case.query for case in part.choices} == {"who works on the printer case?"}
+    assert [t.text for e in part.entries if e.tool == "get_ticket" for t in e.choices] == [
+        "who works on the printer case?"
+    ]
     assert "print the ticket" in part.refused
     assert not any("parcel" in t.text for e in part.entries for t in e.requests)
+
+
+def drawn(
+    examples: Sequence[OwnExample], make: Callable[[CaseMaker, Entry, random.Random], str], tool: str = "close_ticket"
+) -> float:
+    """The share of `examples` in what is drawn for a tool: their words show in it, mistyped or not."""
+    corpus = Corpus()
+    with_examples(MANY, examples).enter(corpus)
+    entry = next(entry for entry in corpus.entries["helpdesk"] if entry.tool == tool)
+    maker, rng = CaseMaker(corpus), random.Random("drawn")
+    return sum("zz" in make(maker, entry, rng).lower() for _ in range(DRAWS)) / DRAWS
+
+
+def single(maker: CaseMaker, entry: Entry, rng: random.Random) -> str:
+    while (case := maker.single("helpdesk", entry, rng)).missing:
+        pass
+    return case.query
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, 1 / 3), (2, 1 / 2), (6, 3 / 4)])
+def test_made_up_requests_weigh_as_much_as_two_examples_however_many_they_are(count: int, share: float) -> None:
+    def lacking(maker: CaseMaker, entry: Entry, rng: random.Random) -> str:
+        whole = RequestTemplate("has no place that could be left vague", {}, {})
+        while not (case := maker.single("helpdesk", replace(entry, requests=(whole,)), rng)).missing:
+            pass
+        return case.query
+
+    def choosing(maker: CaseMaker, entry: Entry, rng: random.Random) -> str:
+        return maker.request("helpdesk", rng, entry).query
+
+    def refused(maker: CaseMaker, entry: Entry, rng: random.Random) -> str:
+        corpus = replace(maker.corpus, refused=dict.fromkeys(("helpdesk", ""), maker.corpus.refused["helpdesk"]))
+        return CaseMaker(corpus).refused(["helpdesk"], rng)
+
+    # Every other one has a value that is exchanged for others, and one an optional value: they weigh the same.
+    whole = [
+        OwnExample(f"zzzz zzzz {n}, SUP-7{n}", "helpdesk", "close_ticket", {"ticket_key": f"SUP-7{n}"})
+        if n % 2
+        else OwnExample(f"zzzz zzzz {n}", "helpdesk", "close_ticket", {"ticket_key": "SUP-7", "reason": "fixed"})
+        for n in range(count)
+    ]
+    assert drawn(whole, single) == pytest.approx(share, abs=0.04)
+    gaps = [OwnExample(f"zzzz zzzz {n}", "helpdesk", "close_ticket", {}) for n in range(count)]
+    assert drawn(gaps, lacking) == pytest.approx(share, abs=0.04)
+    tool_only = [OwnExample(f"zzzz {n} zzzz", "helpdesk", "close_ticket") for n in range(count)]
+    assert drawn(tool_only, choosing) == pytest.approx(share, abs=0.04)
+    assert drawn(tool_only, single) == 0.0  # they teach no arguments
+    # With both, each example still weighs the same.
+    assert drawn([*whole, *tool_only], choosing) == pytest.approx(2 * count / (2 * count + 2), abs=0.04)
+    nothing = [OwnExample(f"zzzz zzzz {n}", "helpdesk", "none") for n in range(count)]
+    assert drawn(nothing, refused) == pytest.approx(share, abs=0.04)
+
+
+def test_a_tool_that_nothing_can_be_made_up_for_is_chosen_by_its_examples_alone() -> None:
+    made = helpdesk()
+    left = tuple(entry for entry in made.training.entries if entry.tool != "close_ticket")
+    corpus = Corpus()
+    bare = replace(made, training=replace(made.training, entries=left))
+    with_examples(bare, [OwnExample("zzzz zzzz", "helpdesk", "close_ticket")]).enter(corpus)
+    maker, rng = CaseMaker(corpus), random.Random(0)
+    cases = [maker.request("helpdesk", rng) for _ in range(300)]
+    assert sum(case.tool == "close_ticket" for case in cases) > 10
 
 
 def requests(examples: Sequence[OwnExample]) -> list[str]:

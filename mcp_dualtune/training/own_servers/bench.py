@@ -25,7 +25,7 @@ from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.training.loop import Watch
 from mcp_dualtune.training.own_servers.budget import Kind, Task
 from mcp_dualtune.training.own_servers.causal import CausalMaker
-from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker
+from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker, origin
 from mcp_dualtune.training.own_servers.material import Material
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
@@ -47,7 +47,7 @@ class Bench:
     """The configured models, with the adapters in `candidates` before those in use."""
 
     def __init__(self, settings: Settings, candidates: Path, tuning: Tuning) -> None:
-        self.tuning = tuning
+        self.tuning, self.candidates = tuning, candidates
         _hush()
         if settings.model.remote:
             raise TrainingError(
@@ -72,7 +72,8 @@ class Bench:
 
     def kinds(self, material: Material, tool: ToolSpec) -> Mapping[Kind, float]:
         """The kinds of adapters that a tool's arguments may get, with the share of requests that each can help."""
-        if not set(tool.input_schema.get("properties") or {}) - set(material.server.fixed_arguments):
+        learnt = any(entry.tool == tool.name and entry.requests for entry in material.training.entries)
+        if not (learnt and set(tool.input_schema.get("properties") or {}) - set(material.server.fixed_arguments)):
             return {}
         if self.pipeline.reader is None:
             return {"write": 1.0}
@@ -92,6 +93,8 @@ class Bench:
             gc.collect()
 
     def _maker(self, kind: Kind, material: Material) -> Maker | CausalMaker:
+        if kind in self._makers and self._makers[kind].material is not material:
+            self.drop(kind)
         if kind not in self._makers:
             self._makers[kind] = self._made(kind, material)
         return self._makers[kind]
@@ -101,7 +104,8 @@ class Bench:
         seat = pipeline.filling
         if kind == "choose" and pipeline.choosing is not seat:
             seat = pipeline.choosing
-            return Chooser(encoder_folder(), seat.engine.digest, material, seat.adapters)
+            start = origin(seat.adapters, material, self.candidates)
+            return Chooser(encoder_folder(), seat.engine.digest, material, start)
         if kind == "read":
             assert pipeline.reader is not None
             store = pipeline.reader.adapters

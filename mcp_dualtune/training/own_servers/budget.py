@@ -25,6 +25,8 @@ GOOD_ENOUGH = 0.97
 """Share of right ones above which a tool needs no adapter: megabytes count."""
 SPENT = 0.8
 """Share of the budget that trains; the rest measures."""
+ENOUGH = 0.75
+"""Of the time of a first training: with less left, there is no second one, whose adapter would be the worse one."""
 CHOOSE = Plan(steps=90, rows=2, other_rate=3e-4, warmup=5, decay=0.8, save_every=10)
 READ = Plan(steps=60, rows=4, other_rate=1e-3, warmup=4, decay=0.8, save_every=10)
 WRITE = Plan(steps=40, rows=4, other_rate=2e-3, warmup=4, decay=0.8, save_every=10)
@@ -39,6 +41,8 @@ class Task:
     kind: Kind
     job: Job
     weight: float
+    trainings: int = 1
+    """2 where a kept adapter is trained once more, on what was held out of the first training."""
 
     @property
     def name(self) -> str:
@@ -71,11 +75,16 @@ def ordered(tasks: Sequence[Task]) -> list[Task]:
 
 
 def planned(task: Task, left: float, waiting: Sequence[Task]) -> Plan:
-    """The plan of `task`, first of those `waiting`, which share `left` seconds."""
+    """The plan of `task`, first of those `waiting`, which share `left` seconds among all their trainings."""
     if math.isinf(left):
         return task.job.plan
-    share = task.weight / sum(one.weight for one in waiting)
+    share = task.weight / sum(one.weight * one.trainings for one in waiting)
     return replace(task.job.plan, minutes=max(left * share, 1.0) / 60)
+
+
+def once_more(plan: Plan, took: float, left: float) -> Plan | None:
+    """The plan of a training that took so many seconds, within `left` seconds; None where these are too few."""
+    return replace(plan, minutes=min(plan.minutes, left / 60)) if left >= ENOUGH * took else None
 
 
 def parse_budget(text: str) -> float:

@@ -7,7 +7,6 @@ model, which is a third of a megabyte for a tool instead of five.
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,8 +39,8 @@ CHOICES = 24
 """Requests for each list of tools: embedding the list is the larger part of a step."""
 PAGES = 6
 """Requests to a tool that are drawn together."""
-NONE_SHARE, OWN_SHARE = 0.04, 0.15
-"""Of choices: requests that no tool serves; the user's examples of which only the tool is known."""
+NONE_SHARE = 0.04
+"""Of choices: requests that no tool serves."""
 READING_RANK = WRITING_RANK = 4
 """Of the matrices on top; docs/LOG.md has what other ranks came to."""
 NEW_RANK = 16
@@ -92,11 +91,10 @@ class Chooser(Maker):
 
     each = CHOICES
 
-    def __init__(self, base: Path, digest: str, material: Material, store: AdapterStore) -> None:
+    def __init__(self, base: Path, digest: str, material: Material, start: AdapterRef | None) -> None:
         super().__init__(base, digest, material)
         tokenizer = AutoTokenizer.from_pretrained(base)
         self.examples = ExampleMaker(Renderer.for_tokenizer(tokenizer), CaseMaker(material.corpus()), branches=CHOICES)
-        start = origin(store, material)
         if start is None:
             self.adapted = AdaptedModel(load_trainable(base), MODULES, NEW_RANK, 2 * NEW_RANK, NAME)
         else:
@@ -106,14 +104,8 @@ class Chooser(Maker):
 
     def items(self, job: Job, seed: str, at: int) -> Iterator[Any]:
         """Groups of requests to the server's tools."""
-        maker, name = self.examples, self.material.server.name
-
-        def one(rng: random.Random) -> Any:
-            if maker.choice_lists and rng.random() < OWN_SHARE:
-                return maker.select_public(rng)
-            return maker.select(rng, [name], rename=0.0, none=NONE_SHARE)
-
-        return groups(one, seed, at)
+        name = self.material.server.name
+        return groups(partial(self.examples.select, targets=[name], rename=0.0, none=NONE_SHARE), seed, at)
 
 
 class ReadingMaker(Maker):
@@ -177,15 +169,16 @@ class WritingMaker(Maker):
         return stream(make, seed, at, writing.ROW_LENGTH, self.tokenizer.pad_token_id, 0.0, chunk=8)
 
 
-def origin(store: AdapterStore, material: Material) -> AdapterRef | None:
+def origin(store: AdapterStore, material: Material, candidates: Path) -> AdapterRef | None:
     """The choosing adapter to go on from: the server's own where the model or the config brings one, else the generic
-    one. Never one that was trained here before: the same command twice gives the same adapter."""
+    one. Never one that was trained here before, by another run or by this one (`candidates`): the same command twice
+    gives the same adapter, and what is trained twice begins twice."""
     server = material.server
     own = ("select", server.name, server.tools_fingerprint)
     generic = None
     for stored in store.adapters:
         manifest = stored.manifest
-        if store.user is not None and store.user in stored.ref.path.parents:
+        if {store.user, candidates} & {*stored.ref.path.parents}:
             continue
         # What comes on top of the generic one cannot go on alone.
         if (manifest.stage, manifest.server, manifest.schema_fingerprint) == own and manifest.stacked_on is None:

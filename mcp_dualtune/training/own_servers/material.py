@@ -3,7 +3,8 @@
 Owns the split and the negatives. The requests themselves come from `synthesis`, from the user, and from true results.
 The first part is learnt from. The second, the gate, fits temperatures and says which adapters are kept. The third is
 looked at once, for the report: a choice made on the numbers that are shown would flatter them. Requests that were
-gathered stand in all three parts as far as they are enough, and first in the gate, so that none is left out there.
+gathered stand in all three parts as far as they are enough, and first in the gate, so that none is left out there;
+once all is chosen and measured, `complete` gives them all to learn from.
 """
 
 from __future__ import annotations
@@ -53,6 +54,22 @@ class Material:
     """The same for each tool, negatives left out."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Tools that nothing could be made for, and why."""
+    everything: Part | None = None
+    """The training part with the gathered requests of the gate and the report too; None where there are none."""
+
+    def complete(self) -> Material:
+        """The same with all gathered requests to learn from: nothing can be measured on it any more."""
+        return replace(self, training=self.everything or self.training, everything=None)
+
+    def holds_out(self, tool: str | None) -> bool:
+        """Whether `complete` teaches more about a tool's arguments, or without `tool` about choosing."""
+        if tool is None or self.everything is None:
+            return self.everything is not None
+        whole, learnt = (
+            [(entry.requests, entry.missing) for entry in part.entries if entry.tool == tool]
+            for part in (self.everything, self.training)
+        )
+        return whole != learnt
 
     def sources_of(self, tool: str | None) -> dict[str, int]:
         """What the manifest of one tool's adapter says, or without `tool` that of the choosing one."""
@@ -90,18 +107,22 @@ def make_material(
     split = split_examples(gathered.of(server.name))
     own = with_examples(made, split.learnt)
     training, held_out = (_with_results(part, results) for part in (own.training, own.held_out))
+    everything = None
+    if split.judged or split.reported:
+        learnable = (*split.learnt, *split.judged, *split.reported)
+        everything = _with_results(with_examples(made, learnable).training, results)
     gate, report = _measured(server, held_out, split, random.Random(f"{seed} {server.name} measured"))
     judged = frozenset(example.request for example in split.judged)
     parts = (made.training, made.held_out)
-    everything = {MADE_UP: sum(part.size for part in parts), EXECUTED: sum(map(len, results.values()))}
+    in_all = {MADE_UP: sum(part.size for part in parts), EXECUTED: sum(map(len, results.values()))}
     by_tool = {}
     for tool in server.tools:
         entries = [entry for part in parts for entry in part.entries if entry.tool == tool.name]
         made_up = sum(len(entry.requests) + len(entry.missing) for entry in entries)
         counted = {MADE_UP: made_up, EXECUTED: len(results.get(tool.name, ()))}
         by_tool[tool.name] = _some(counted) | gathered.counts(server.name, tool.name)
-    sources = _some(everything) | gathered.counts(server.name)
-    return Material(server, training, tuple(gate), tuple(report), judged, sources, by_tool, made.skipped)
+    sources = _some(in_all) | gathered.counts(server.name)
+    return Material(server, training, tuple(gate), tuple(report), judged, sources, by_tool, made.skipped, everything)
 
 
 def _some(counts: Mapping[str, int]) -> dict[str, int]:

@@ -30,6 +30,8 @@ class Made:
     """How many of the cases were not made up, and how many of these were right."""
     gathered_before: int = 0
     gathered_after: int = 0
+    refitted: bool = False
+    """Whether what lies in `folder` has learnt from all that was gathered; the shares are those of the first one."""
 
     def to_json(self) -> dict[str, Any]:
         """For programs, and for the run's record."""
@@ -38,6 +40,7 @@ class Made:
             "cases": self.cases, "kept": self.kept, "reason": self.reason, "megabytes": round(self.megabytes, 3),
             "seconds": round(self.seconds, 1), "folder": str(self.folder) if self.folder else None,
             "gathered": self.gathered, "gathered_before": self.gathered_before, "gathered_after": self.gathered_after,
+            "refitted": self.refitted,
         }  # fmt: skip
 
     @classmethod
@@ -62,6 +65,8 @@ class Outcome:
     resumed: bool = False
     unreached: tuple[str, ...] = field(default=())
     """Adapters that the time did not reach."""
+    not_refitted: tuple[str, ...] = field(default=())
+    """Kept adapters that the time did not reach once more: they are as measured, and have not learnt from all."""
 
     @property
     def kept(self) -> tuple[Made, ...]:
@@ -78,6 +83,7 @@ class Outcome:
         return {
             "server": self.server, "before": self.before, "after": self.after,
             "adapters": [made.to_json() for made in self.made], "unreached": list(self.unreached),
+            "not_refitted": list(self.not_refitted),
             "megabytes": round(self.megabytes, 2), "requests": dict(self.sources), "skipped": dict(self.skipped),
             "seconds": round(self.seconds, 1), "resumed": self.resumed, "folder": str(self.folder),
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""One server's adapters from beginning to end: measure, train, measure again, keep what is better.
+"""One server's adapters from beginning to end: measure, train, measure again, keep what is better, refit that.
 
 Owns the order of things, the clock, and what is kept between starts. Refuses to own: which adapter is better
 (`judging`), putting adapters into use, and what is shown (the caller is told).
@@ -18,6 +18,7 @@ from mcp_dualtune.adapter_registry.manifest import WEIGHTS, Scores, load_manifes
 from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering import Gathered
+from mcp_dualtune.training.loop import Plan, Watch
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning, bases
 from mcp_dualtune.training.own_servers.budget import (
     GOOD_ENOUGH,
@@ -25,6 +26,7 @@ from mcp_dualtune.training.own_servers.budget import (
     arguments_task,
     choosing_task,
     expected_use,
+    once_more,
     ordered,
     planned,
 )
@@ -38,6 +40,7 @@ from mcp_dualtune.training.own_servers.measuring import (
     measure_whole,
 )
 from mcp_dualtune.training.own_servers.outcome import Made, Outcome, rounded, summary
+from mcp_dualtune.training.own_servers.refit import refit
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import ServerSpec
@@ -104,6 +107,7 @@ def train_server(server: ServerSpec, settings: Settings, wish: Wish, root: Path,
 class _Run:
     def __init__(self, server: ServerSpec, settings: Settings, wish: Wish, state: RunState, tell: Tell) -> None:
         self.wish, self.state, self.tell = wish, state, tell
+        self.tasks: list[Task] = []
         self.resumed = bool(state.record)
         self.started = time.monotonic() - state.seconds
         tell.phase(f"{server.name}: loading the model")
@@ -132,28 +136,33 @@ class _Run:
     def _run(self) -> Outcome:
         state, name = self.state, self.server.name
         before = state.get("before") or self._before()
-        tasks = self._tasks(before)
-        made, unreached = [], []
-        for number, task in enumerate(tasks):
-            if (known := state.get("made", task.job.folder)) is not None:
-                made.append(Made.from_json(known))
-                continue
-            if self._left(before, len(tasks) - number, len(tasks)) <= 0:
-                unreached.append(task.name)
-                continue
-            one = self._one(task, before, tasks[number:], len(tasks))
-            state.put(one.to_json(), "made", task.job.folder, seconds=self.spent)
-            made.append(Made.from_json(one.to_json()))  # as another start of the same run would tell it
-        after = state.get("after")
+        self.tasks, after = self._tasks(before), state.get("after")
+        unreached = []
+        for number, task in enumerate(self.tasks):
+            if self._made(task) is None:
+                if after is None and self._left(before, number) > 0:
+                    self._keep(task, self._one(task, before, number))
+                else:
+                    unreached.append(task.name)
         if after is None:
             self.tell.phase(f"{name}: measuring the whole")
             after = summary(measure_whole(self.bench.pipeline, self.server, self._sample(self.material.report)))
             state.put(after, "after", seconds=self.spent)
             state.tidy()
+        not_refitted = self._refit()
+        made = tuple(one for task in self.tasks if (one := self._made(task)) is not None)
         return Outcome(
-            name, tuple(made), before["whole"], after, self.material.sources, self.material.skipped,
-            float(state.record["seconds"]), state.folder, self.resumed, tuple(unreached),
+            name, made, before["whole"], after, self.material.sources, self.material.skipped,
+            float(state.record["seconds"]), state.folder, self.resumed, tuple(unreached), not_refitted,
         )  # fmt: skip
+
+    def _made(self, task: Task) -> Made | None:
+        """What came of a task, as the record has it: another start of the same run would tell the same."""
+        known = self.state.get("made", task.job.folder)
+        return None if known is None else Made.from_json(known)
+
+    def _keep(self, task: Task, made: Made) -> None:
+        self.state.put(made.to_json(), "made", task.job.folder, seconds=self.spent)
 
     # -- before ----------------------------------------------------------------------------------------------------
 
@@ -205,15 +214,41 @@ class _Run:
                     for kind, share in known["kinds"].items()
                     if share >= HELPS
                 ]
-        return [*tasks, *ordered(arguments)]
+        found = [*tasks, *ordered(arguments)]
+        return [replace(task, trainings=1 + self.material.holds_out(task.job.tool)) for task in found]
 
-    def _left(self, before: Mapping[str, Any], waiting: int, tasks: int) -> float:
-        """Seconds that may still be trained: measuring again costs about what measuring before did."""
-        return self.wish.budget - self.spent - float(before["seconds"]) * (0.4 + 0.6 * waiting / max(tasks, 1))
+    def _due(self) -> list[Task]:
+        """The tasks whose adapters are trained once more."""
+        return [task for task in self.tasks if task.trainings > 1 and (one := self._made(task)) and one.kept]
 
-    def _one(self, task: Task, before: Mapping[str, Any], waiting: Sequence[Task], tasks: int) -> Made:
-        started, state = self.spent, self.state
-        plan = planned(task, self._left(before, len(waiting), tasks), waiting)
+    def _left(self, before: Mapping[str, Any], number: int) -> float:
+        """Seconds that task `number` and those after it may still train: measuring again costs about what measuring
+        before did, and every second training what its first one did."""
+        measuring = float(before["seconds"]) * (0.4 + 0.6 * (1 - number / len(self.tasks)))
+        return self.wish.budget - self.spent - measuring - sum(self._took(task) for task in self._due())
+
+    def _took(self, task: Task) -> float:
+        """Seconds that the first training of a task has taken."""
+        return float(self.state.get("took", task.job.folder) or 0.0)
+
+    def _watch(self, start: float, width: float) -> Watch:
+        """Tells how far the run is from how far a training is that is `width` of it and begins at `start`."""
+
+        def watch(share: float) -> None:
+            whole = start + share * width
+            ahead = self.spent * (1 - whole) / max(whole, 0.02) if math.isinf(self.wish.budget) else math.inf
+            self.tell.share(whole, min(self.wish.budget - self.spent, ahead))
+
+        return watch
+
+    def _free(self, task: Task, waiting: Sequence[Task]) -> None:
+        """What trains this kind of adapter is needed no more where none of those `waiting` is of it."""
+        if all(one.kind != task.kind for one in waiting):
+            self.bench.drop(task.kind)
+
+    def _one(self, task: Task, before: Mapping[str, Any], number: int) -> Made:
+        started, state, waiting = self.spent, self.state, self.tasks[number:]
+        plan = planned(task, self._left(before, number), waiting)
         if (minutes := state.get("minutes", task.job.folder)) is not None:
             plan = replace(plan, minutes=float(minutes))  # what it was given when it was begun
         elif not math.isinf(plan.minutes):
@@ -225,17 +260,15 @@ class _Run:
             shutil.rmtree(target)
             self.bench.pipeline.refresh(closely=True)
         had = self._measured(task)
-        done = 1 - len(waiting) / tasks
-
-        def watch(share: float) -> None:
-            whole = done + share / tasks
-            ahead = self.spent * (1 - whole) / max(whole, 0.02) if math.isinf(self.wish.budget) else math.inf
-            self.tell.share(whole, min(self.wish.budget - self.spent, ahead))
-
+        width = 1 / sum(one.trainings for one in self.tasks)
         checkpoints = state.folder / "checkpoints" / task.job.folder
-        self.bench.train(task, self.material, self.wish.seed, checkpoints, target, watch)
-        if len(waiting) == 1 or all(one.kind != task.kind for one in waiting[1:]):
-            self.bench.drop(task.kind)
+        took, began = self._took(task), self.spent
+        try:
+            watch = self._watch(number * width, width)
+            self.bench.train(task, self.material, self.wish.seed, checkpoints, target, watch)
+        finally:
+            state.put(took + self.spent - began, "took", task.job.folder)
+        self._free(task, waiting[1:])
         self.bench.pipeline.refresh(closely=True)
         has = self._measured(task)
         verdict = judge(had, has, [case.query in self.material.gathered for case in self._gate(task)])
@@ -251,6 +284,43 @@ class _Run:
             target if verdict.kept else None, size, self.spent - started,
             verdict.gathered, verdict.gathered_before, verdict.gathered_after,
         )  # fmt: skip
+
+    # -- after -----------------------------------------------------------------------------------------------------
+
+    def _refit(self) -> tuple[str, ...]:
+        """Train what is kept on everything; says which adapters the time did not reach, and which stay as they are."""
+        due, complete, late = self._due(), self.material.complete(), []
+        start = len(self.tasks) / max(sum(task.trainings for task in self.tasks), 1)
+        for number, task in enumerate(due):
+            first = self._made(task)
+            assert first is not None
+            if first.refitted:
+                continue
+            if (plan := self._plan_again(task)) is None:
+                late.append(task.name)
+                continue
+            self.tell.phase(f"{self.server.name}: {task.name}, once more on all requests")
+            began, width = self.spent, (1 - start) / len(due)
+            again = replace(task, job=replace(task.job, plan=plan))
+            watch = self._watch(start + number * width, width)
+            made = refit(again, first, self.bench, complete, self.wish.seed, self.state, watch)
+            self._keep(task, replace(made, seconds=first.seconds + self.spent - began))
+            self._free(task, due[number + 1 :])
+        if due:
+            self.state.tidy()
+        return tuple(late)
+
+    def _plan_again(self, task: Task) -> Plan | None:
+        """The plan that the first training had, or what is left of the time; None where that is not enough."""
+        left, place = self.wish.budget - self.spent, task.job.folder
+        given = self.state.get("minutes", place)
+        plan = task.job.plan if given is None else replace(task.job.plan, minutes=float(given))
+        if (begun := self.state.get("refit", place)) is not None:
+            return replace(plan, minutes=float(begun)) if left > 0 else None
+        found = once_more(plan, self._took(task), left)
+        if found is not None and not math.isinf(found.minutes):
+            self.state.put(found.minutes, "refit", place)
+        return found
 
     def _gate(self, task: Task) -> Sequence[Case]:
         material = self.material

@@ -18,7 +18,7 @@ from mcp_dualtune.state import read_private, write_private
 from mcp_dualtune.types import JSON, canonical
 
 FILE = "state.json"
-RECIPE = 2
+RECIPE = 3
 """Raised with every change that makes other adapters of the same material."""
 
 
@@ -45,6 +45,11 @@ class RunState:
     def adapters(self) -> Path:
         """The adapters of this run that are better than what they would replace."""
         return self.folder / "adapters"
+
+    @property
+    def refitted(self) -> Path:
+        """Those of them that were trained once more on everything; what `adapters` has is what was measured."""
+        return self.folder / "refitted"
 
     @property
     def seconds(self) -> float:

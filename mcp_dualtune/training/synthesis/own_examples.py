@@ -17,6 +17,7 @@ from pathlib import Path
 from mcp_dualtune.catalog.naming import near_names
 from mcp_dualtune.catalog.schema import validate_arguments
 from mcp_dualtune.errors import TrainingError
+from mcp_dualtune.training.cases import wanted
 from mcp_dualtune.training.records import Case, Entry, RequestTemplate, bucket
 from mcp_dualtune.training.synthesis.filtering import unreadable
 from mcp_dualtune.training.synthesis.synthesis import Part, Synthesis
@@ -24,10 +25,9 @@ from mcp_dualtune.types import JSON, NONE, ServerSpec, ToolSpec
 
 FIELDS = ("request", "tool", "arguments", "server")
 HINT = 'A line looks like {"request": "close ticket 42", "tool": "close_ticket", "arguments": {"ticket_id": 42}}.'
-WEIGHT = 0.4
-"""Share of a tool's requests that its user's examples make up, as far as repeating allows."""
-MOST = 8
-"""Times that one example is repeated at most."""
+WORTH = 2
+"""Examples that the made-up requests to a tool weigh as much as, however many they are: of the plain requests to it, k
+examples are k / (k + WORTH). The same holds for requests that lack a value, and for those that no tool serves."""
 JUDGED_FROM, JUDGED = 5, 3
 """From so many examples on, one in so many is never learnt from: it says which adapters are kept."""
 REPORTED_FROM, REPORTED = 12, 6
@@ -151,41 +151,45 @@ def absent_from(arguments: Mapping[str, JSON], tool: ToolSpec, fixed: Mapping[st
 def _joined(server: ServerSpec, part: Part, examples: Sequence[OwnExample]) -> Part:
     entries = {entry.tool: entry for entry in part.entries}
     tools = {tool.name: tool for tool in server.tools}
-    for name in dict.fromkeys(e.tool for e in examples if e.tool != NONE and e.arguments is not None):
+    for name in dict.fromkeys(e.tool for e in examples if e.tool != NONE):
         entry = entries.get(name) or Entry(server.name, name, ())
-        mine = [e for e in examples if e.tool == name and e.arguments is not None]
+        mine = [e for e in examples if e.tool == name]
         entries[name] = _extended(entry, tools[name], mine, server.fixed_arguments)
-    choices = tuple(Case(e.request, server, e.tool) for e in examples if e.tool != NONE and e.arguments is None)
     refused = tuple(e.request for e in examples if e.tool == NONE)
-    again = max(1, round(WEIGHT * MOST))
-    return replace(
-        part,
-        entries=tuple(entries.values()),
-        choices=part.choices + choices * again,
-        refused=part.refused + refused * again,
-    )
+    return replace(part, entries=tuple(entries.values()), refused=part.refused + refused * repeated(len(part.refused)))
+
+
+def repeated(made_up: int) -> int:
+    """How often an example stands among so many made-up requests, where one is drawn like another."""
+    return max(1, round(made_up / WORTH))
 
 
 def _extended(entry: Entry, tool: ToolSpec, examples: Sequence[OwnExample], fixed: Mapping[str, JSON]) -> Entry:
-    """An entry with examples as they are, and once more with their values exchanged for others."""
+    """An entry with examples as they are, and once more with their values exchanged for others.
+
+    All examples weigh the same, those with two forms too, and whatever optional parameters they set.
+    """
     values = entry.requests[0].values if entry.requests else {}
+    required = set(tool.input_schema.get("required") or ())
+    each = sum(wanted(template, required) for template in entry.requests) / WORTH or 1.0
     requests: list[RequestTemplate] = []
-    missing = []
+    missing, choices = [], []
     for example in examples:
-        arguments = example.arguments or {}
-        absent = absent_from(arguments, tool, fixed)
-        if absent:
-            missing.append((RequestTemplate(example.request, arguments, {}), absent))
+        if example.arguments is None:
+            choices.append(RequestTemplate(example.request, {}, {}, each))
             continue
-        requests.append(RequestTemplate(example.request, arguments, {}))
-        if (general := generalised(example, tool, values)) is not None:
-            requests.append(general)
-    wanted = WEIGHT / (1 - WEIGHT) * len(entry.requests)
-    again = max(1, min(MOST, round(wanted / len(requests)))) if requests else 1
+        own = RequestTemplate(example.request, example.arguments, {})
+        if absent := absent_from(example.arguments, tool, fixed):
+            missing.append((own, absent))
+            continue
+        general = generalised(example, tool, values)
+        forms = [own] if general is None else [own, general]
+        requests += [replace(form, weight=each / len(forms) / wanted(form, required)) for form in forms]
     return replace(
         entry,
-        requests=entry.requests + tuple(requests) * again,
-        missing=entry.missing + tuple(missing) * 2,
+        requests=entry.requests + tuple(requests),
+        missing=entry.missing + tuple(missing) * repeated(len(entry.missing)),
+        choices=tuple(choices),
     )
 
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from mcp_dualtune.training.records import Case, Chain, Entry, RequestTemplate
+from mcp_dualtune.training.records import Chain, Entry, RequestTemplate
 from mcp_dualtune.training.sources import Corpus
 from mcp_dualtune.training.synthesis.chains import chain, pairs
 from mcp_dualtune.training.synthesis.filtering import Sieve
@@ -39,14 +39,12 @@ class Part:
     entries: tuple[Entry, ...]
     chains: tuple[Chain, ...] = ()
     refused: tuple[str, ...] = ()
-    choices: tuple[Case, ...] = ()
-    """Requests of which only the right tool is known."""
 
     @property
     def size(self) -> int:
         """Number of requests of all kinds."""
-        asked = sum(len(entry.requests) + len(entry.missing) for entry in self.entries)
-        return asked + len(self.chains) + len(self.refused) + len(self.choices)
+        asked = sum(len(entry.requests) + len(entry.missing) + len(entry.choices) for entry in self.entries)
+        return asked + len(self.chains) + len(self.refused)
 
 
 @dataclass(frozen=True)
@@ -65,11 +63,10 @@ class Synthesis:
         """Add the server and one part of its requests to a corpus."""
         part, name = self.held_out if held_out else self.training, self.server.name
         corpus.servers[name] = self.server
-        corpus.entries[name] = [entry for entry in part.entries if entry.requests]
+        corpus.entries[name] = [entry for entry in part.entries if entry.requests or entry.choices]
         corpus.chains[name] = list(part.chains)
         corpus.refused[name] = list(part.refused) or ["hello"]
         corpus.refused.setdefault("", ["hello", "thanks, that's all"])
-        corpus.choices += part.choices
         corpus.descriptions.setdefault(name, [self.server.description])
         if name not in corpus.tuned:
             corpus.tuned = (*corpus.tuned, name)

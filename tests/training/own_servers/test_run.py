@@ -21,6 +21,7 @@ from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.training.gathering import Gathered, Sourced
 from mcp_dualtune.training.own_servers import budget, judging, material, run
+from mcp_dualtune.training.own_servers.bench import Bench, Tuning
 from mcp_dualtune.training.own_servers.budget import expected_use, ordered, parse_budget, planned
 from mcp_dualtune.training.own_servers.install import install
 from mcp_dualtune.training.own_servers.material import Material, make_material
@@ -130,7 +131,7 @@ def test_true_results_stand_in_the_place_of_made_up_ones_and_sources_are_counted
     gathered = Gathered(
         (
             Sourced(OwnExample("which tickets wait?", "helpdesk", "list_tickets", {}), "correction"),
-            Sourced(OwnExample("anything about printers?", "helpdesk", "search_tickets"), "writer"),
+            Sourced(OwnExample("anything about printers?", "helpdesk", "update_ticket"), "writer"),
             Sourced(OwnExample("what time is it?", "clock", "now", {}), "own"),
         )
     )
@@ -165,6 +166,14 @@ def test_gathered_requests_judge_from_five_on_and_are_never_learnt_from_then() -
         # They come first, so that a tight budget leaves none of them out.
         assert {case.query for case in made.gate[:judged]} == made.gathered
         assert {case.tool for case in made.gate[:judged]} == {"list_tickets", "none"}
+
+
+def test_a_tool_that_nothing_is_learnt_of_gets_no_adapter_for_its_arguments(tmp_path: Path) -> None:
+    made = make_material(small(), 0)
+    tool = small().tools[0]
+    left = tuple(entry for entry in made.training.entries if entry.tool != tool.name)
+    bare = replace(made, training=replace(made.training, entries=left))
+    assert Bench(Settings(), tmp_path, Tuning()).kinds(bare, tool) == {}
 
 
 def test_a_run_is_another_one_when_its_sources_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
