@@ -15,6 +15,11 @@ from mcp_dualtune.types import JSON
 TIME = re.compile(r"\bHH:MM\b|\b24[- ]?h(?:our)?\b", re.IGNORECASE)
 """How a parameter that takes a time of day is described."""
 NAMED = {"noon": "12:00", "midday": "12:00", "midnight": "00:00"}
+DATED = re.compile(
+    r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\.?,?\s+(?:\d{1,2}(?:st|nd|rd|th)?,?\s+)?$",
+    re.IGNORECASE,
+)
+"""What makes four digits behind it a year."""
 FRACTIONS = {"half": 30, "quarter": 15, "a quarter": 15}
 TIMES = 4
 """Facts a request gets at most."""
@@ -43,7 +48,8 @@ def clock_facts(text: str, schema: Mapping[str, JSON]) -> dict[str, str]:
     facts: dict[str, str] = {}
     for found in CLOCK.finditer(text):
         time = time_of(found)
-        if time is not None and time != found[0] and len(facts) < TIMES:
+        year = found["plain"] and DATED.search(text[: found.start()])
+        if time is not None and time != found[0] and len(facts) < TIMES and not year:
             facts[found[0].strip()] = time
     return facts
 

@@ -27,7 +27,10 @@ def test_a_time_is_understood(text: str, time: str) -> None:
     assert list(clock_facts(text, TAKES_TIME).values()) == [time]
 
 
-@pytest.mark.parametrize("text", ["at 14:30", "3 files", "one or two", "pay 12.75", "half of them", "call 555-1234"])
+@pytest.mark.parametrize("text", [
+    "at 14:30", "3 files", "one or two", "pay 12.75", "half of them", "call 555-1234",
+    "on 3 March 2026", "Sept. 4th, 2015",
+])  # fmt: skip
 def test_what_is_no_time_or_written_already_gives_no_fact(text: str) -> None:
     assert clock_facts(text, TAKES_TIME) == {}
 
