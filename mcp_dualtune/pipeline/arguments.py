@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from mcp_dualtune.catalog.schema import validate_arguments
@@ -25,6 +25,9 @@ ANSWER_TOKENS = 512
 """Longest arguments: about 1,500 characters, enough for a file's text in a request; it ends a decode that loops."""
 ANSWER_ROOM = 48
 """Tokens a prompt must leave free for an answer."""
+INVENTED = 0.3
+"""Probability of what is written beside what was read below which optional values of it that stand nowhere are left
+out: nobody has said what a small model adds unsurely."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ def fill(
     read = reader.read(request, tool, names, facts, parts.cancel) if reader else Readings()
     decided = {**fixed, **read.arguments, **dict.fromkeys(read.absent)}
     written = Written() if decided.keys() >= properties.keys() else _write(parts, request, tool, decided, facts)
+    required = tool.input_schema.get("required") or ()
+    if reader and written.probability < INVENTED:
+        sources = trace_sources(written.arguments, tool.input_schema, request, facts, {})
+        grounded = {name for name in written.arguments if name in required or not _from_model(sources, name)}
+        written = replace(written, arguments={n: v for n, v in written.arguments.items() if n in grounded})
     values = {**read.arguments, **written.arguments}
     arguments = {**{name: values[name] for name in names if name in values}, **fixed}
     probability = read.probability * written.probability
@@ -85,7 +93,6 @@ def fill(
     speakers += [written.speaker] if written.speaker else []
     record = StageRecord("arguments", canonical(values), probability, (), " + ".join(speakers), elapsed)
     provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)
-    required = tool.input_schema.get("required") or ()
     missing = tuple(name for name in required if name in read.absent or name in written.missing)
     missing = missing or _unusable(tool, arguments)
     if not missing and probability < ask_below:
@@ -185,6 +192,11 @@ def _part_faults(tool: ToolSpec, name: str, value: JSON) -> tuple[str, ...]:
 def _invented(tool: ToolSpec, arguments: Mapping[str, JSON], provenance: Mapping[str, Provenance]) -> tuple[str, ...]:
     """Required values to ask for when the answer as a whole is unsure: the ungrounded ones, else all of them."""
     required = [name for name in tool.input_schema.get("required") or () if name in arguments]
-    sources = {name: {s.source for path, s in provenance.items() if belongs(path, name)} for name in required}
-    open_ones = [name for name in required if "fixed" not in sources[name]]
-    return tuple(name for name in open_ones if "model" in sources[name]) or tuple(open_ones)
+    fixed = {name for name in required if any(s.source == "fixed" for p, s in provenance.items() if belongs(p, name))}
+    open_ones = [name for name in required if name not in fixed]
+    return tuple(name for name in open_ones if _from_model(provenance, name)) or tuple(open_ones)
+
+
+def _from_model(provenance: Mapping[str, Provenance], name: str) -> bool:
+    """Whether some part of an argument stands nowhere but in the model's answer."""
+    return any(found.source == "model" for path, found in provenance.items() if belongs(path, name))

@@ -45,6 +45,8 @@ BEFORE = re.compile(r"(?:^|[\s(\[\"'`])[@#]$|[=#]$")
 """unless it is a mark before a name (`@ana`, `--head=5`), or"""
 AFTER = re.compile(r"[.:!?]+(?:[\s)\]\"'`,;]|$)")
 """a mark that ends a sentence."""
+STOPPED = re.compile(r"\S*\w[.!]")
+"""One word with the mark behind it that ends a sentence: the mark is no part of a value of one word."""
 QUOTED = re.compile(r"(?<![\w'\"`])(?P<mark>['\"`])(?P<inner>\S(?:(?!(?P=mark)(?!\w)).)*)(?P=mark)(?!\w)")
 """Text between two like quotation marks; an apostrophe inside a word is none."""
 FORMATS = {
@@ -130,7 +132,10 @@ class Page:
             return None
         if any((first[1] == start) != (last[2] == end) for start, end in quoted(source.text)):
             return None
-        return source.value if source.slot == slot else typed(source.text[first[1] : last[2]], self.slots[slot].schema)
+        text = source.text[first[1] : last[2]]
+        if source.slot == slot:
+            return source.value
+        return None if STOPPED.fullmatch(text) else typed(text, self.slots[slot].schema)
 
     def options(self, slot: int) -> list[Span]:
         """Where the options of `slot` stand, in their order."""

@@ -60,3 +60,16 @@ def test_what_is_not_read_is_written(engine: NamingEngine) -> None:
 def test_what_is_absent_is_asked_for_only_where_it_is_required(engine: NamingEngine) -> None:
     made = reading(engine, Reads(absent=["path", "head"], probability=0.9))
     assert (made.outcome, made.missing, made.arguments) == ("ask", ("path",), {})
+
+
+@pytest.mark.parametrize(("probability", "answer", "kept"), [(0.2, 3, False), (0.5, 3, True), (0.2, 7, True)])
+def test_what_is_written_unsurely_and_stands_nowhere_is_left_out_where_it_is_optional(
+    engine: NamingEngine, probability: float, answer: int, kept: bool
+) -> None:
+    engine.answers = [f'{{"path": "made/up.md", "head": {answer}}}']
+    engine.token_probabilities = (probability,)
+    engine.choices = [{"files": 1.0}, {"read": 1.0}]
+    pipeline = Pipeline(Seat.of(engine, AdapterStore((), engine.digest)), reader=Reads(probability=1.0))
+    made = pipeline.decide(Request("7 lines, I forgot of which"), CATALOG, Event())
+    assert made.arguments == {"path": "made/up.md", **({"head": answer} if kept else {})}
+    assert made.confidence == pytest.approx(probability)

@@ -109,7 +109,9 @@ def test_values_are_found_everywhere_they_stand_as_whole_words() -> None:
     [
         ("open C:\\data\\a b.txt now", "C:\\data\\a b.txt", True),
         ("see notes/a.md.", "notes/a.md", True),
-        ("see notes/a.md.", "notes/a.md.", True),
+        ("see notes/a.md.", "notes/a.md.", False),
+        ("see notes/a.md.", "notes/a.md", True),
+        ("see my notes.", "my notes.", True),
         ("see notes/a.md.", "a.md", False),
         ("see notes/a.md.", "notes", False),
         ("what is don:core/0:a?", "don:core/0:a", True),
