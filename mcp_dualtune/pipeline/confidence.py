@@ -12,8 +12,9 @@ from mcp_dualtune.types import NONE, AdapterRef, StageRecord
 
 ALTERNATIVES = 4
 """Runners-up that a stage record keeps."""
-HALF = 0.5
-"""Probability that `none` must exceed."""
+NOTHING = 0.7
+"""Probability that `none` must exceed: half of it is right more often among servers the model knows, but sends away
+twice as many requests that a server it has never seen could serve."""
 RUNNER_UP = 0.2
 """Least probability of a further server that is asked for a tool, as a share of the likeliest one's; the product of
 server and tool decides. Below it the route stage held the server to be clearly wrong, and asking it would make a right
@@ -48,11 +49,11 @@ def product(stages: Sequence[StageRecord]) -> float:
 def ranked(options: Sequence[str], probabilities: Sequence[float]) -> list[tuple[str, float]]:
     """Options with their probabilities, best first; equal ones in the order offered.
 
-    `none` comes first only where it is likelier than everything offered together: a model that hesitates between two
-    tools that fit gives each less than a lone `none`, and yet something fits.
+    `none` comes first only where it is much likelier than everything offered together: a model that hesitates between
+    two tools that fit gives each less than a lone `none`, and yet something fits.
     """
     pairs = sorted(zip(options, probabilities, strict=True), key=lambda pair: -pair[1])
-    if pairs[0][0] == NONE and pairs[0][1] <= HALF and len(pairs) > 1:
+    if pairs[0][0] == NONE and pairs[0][1] <= NOTHING and len(pairs) > 1:
         pairs[0], pairs[1] = pairs[1], pairs[0]
     return pairs
 
