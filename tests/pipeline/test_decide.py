@@ -94,10 +94,10 @@ def test_empty_catalog_fits_nothing(decide: Decide) -> None:
 
 
 def test_route_may_find_nothing(engine: NamingEngine, decide: Decide) -> None:
-    engine.choices = [{"none": 0.7}]
+    engine.choices = [{"none": 0.8}]
     made = decide("bake a cake")
     assert (made.outcome, made.server, made.tool) == ("none", None, None)
-    assert made.confidence == pytest.approx(0.7)
+    assert made.confidence == pytest.approx(0.8)
 
 
 def test_server_without_a_fitting_tool_yields_to_a_likely_second(engine: NamingEngine, decide: Decide) -> None:
