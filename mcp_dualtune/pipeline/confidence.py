@@ -12,9 +12,9 @@ from mcp_dualtune.types import NONE, AdapterRef, StageRecord
 
 ALTERNATIVES = 4
 """Runners-up that a stage record keeps."""
-NOTHING = 0.7
-"""Probability that `none` must exceed: half of it is right more often among servers the model knows, but sends away
-twice as many requests that a server it has never seen could serve."""
+NOTHING = 0.75
+"""Probability that `none` must exceed: at a half, it sends away three times as many requests that a server could serve
+(most of them to servers never seen), and finds few more that none can."""
 RUNNER_UP = 0.2
 """Least probability of a further server that is asked for a tool, as a share of the likeliest one's; the product of
 server and tool decides. Below it the route stage held the server to be clearly wrong, and asking it would make a right

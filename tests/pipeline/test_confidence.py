@@ -43,7 +43,7 @@ def test_equal_options_keep_the_order_offered() -> None:
 def test_none_leads_only_when_it_is_much_likelier_than_all_options_together() -> None:
     assert ranked(["a", "b", "none"], [0.3, 0.25, 0.45])[0] == ("a", 0.3)
     assert ranked(["a", "b", "none"], [0.2, 0.15, 0.65])[0] == ("a", 0.2)
-    assert ranked(["a", "b", "none"], [0.15, 0.1, 0.75])[0] == ("none", 0.75)
+    assert ranked(["a", "b", "none"], [0.1, 0.1, 0.8])[0] == ("none", 0.8)
     assert ranked(["none"], [0.4]) == [("none", 0.4)]
 
 
