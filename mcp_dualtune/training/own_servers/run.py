@@ -47,8 +47,9 @@ from mcp_dualtune.types import ServerSpec
 
 HELPS = 0.1
 """Share of requests that an adapter must be able to help, to be made at all."""
-SAMPLE = 40
-"""Cases that are measured at least; a tight budget measures no more than it can pay for."""
+SAMPLE, TOOL_SAMPLE = 40, 5
+"""Cases that are measured at least, of whole decisions and of one tool's arguments; a tight budget measures no more
+than it can pay for."""
 MEASURING = 0.08
 """Share of the budget that one measurement of a whole part may take."""
 
@@ -180,7 +181,7 @@ class _Run:
         select = measure_select(pipeline, self.server, self._sample(material.gate))
         tools = {}
         for tool in self.server.tools:
-            given = material.cases(material.gate, tool.name)
+            given = self._asked(tool.name)
             kinds = self.bench.kinds(material, tool) if given else {}
             tally = measure_arguments(pipeline, self.server, given) if kinds else Tally()
             answers = [
@@ -322,9 +323,15 @@ class _Run:
             self.state.put(found.minutes, "refit", place)
         return found
 
+    def _asked(self, tool: str) -> Sequence[Case]:
+        """The gate's requests to one tool, no more than a tight budget can pay for; gathered ones come first."""
+        found = self.material.cases(self.material.gate, tool)
+        if math.isinf(self.wish.budget):
+            return found
+        return found[: max(TOOL_SAMPLE, int(self.state.get("sample")) // len(self.server.tools))]
+
     def _gate(self, task: Task) -> Sequence[Case]:
-        material = self.material
-        return self._sample(material.gate) if task.job.tool is None else material.cases(material.gate, task.job.tool)
+        return self._sample(self.material.gate) if task.job.tool is None else self._asked(task.job.tool)
 
     def _measured(self, task: Task) -> Tally:
         measure = measure_select if task.job.tool is None else measure_arguments
