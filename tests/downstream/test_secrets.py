@@ -28,7 +28,9 @@ CHATTY = str(SERVERS / "chatty.py")
 
 
 def read(*arguments: str) -> Config:
-    entry = {"command": sys.executable, "args": [CHATTY, *arguments], "env": {"ODD_NAME": "${env:OURS}"}}
+    # A log line has its limit, and a long search path would fill it.
+    given = {"PATH": os.defpath, "ODD_NAME": "${env:OURS}"}
+    entry = {"command": sys.executable, "args": [CHATTY, *arguments], "env": given}
     broken = {"command": sys.executable, "args": [CHATTY], "env": {"T": "${env:UNSET_ONE}"}}
     text = json.dumps({"mcpServers": {"chatty": entry, "broken": broken}})
     return read_config(text, Path("/c/config.json"), {"OURS": SECRET, "UNRELATED_TOKEN": "not for you"})
