@@ -35,11 +35,12 @@ def named(page: Page, slot: int, span: Span) -> bool:
     return not own.isdisjoint(_stem(text[start:end]) for start, end in words_beside(text, first[1], last[2]))
 
 
-def words_beside(text: str, start: int, end: int) -> list[tuple[int, int]]:
+@lru_cache(maxsize=1024)  # a place is looked at for every slot, and twice: for names and for likeness
+def words_beside(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]:
     """The words of `text` beside what stands from character `start` to `end`, as characters."""
     before = [word.span() for word in WORD.finditer(text, 0, start)]
     after = (word.span() for word in WORD.finditer(text, end))
-    return [*before[-BEFORE:], *islice(after, AFTER)]
+    return (*before[-BEFORE:], *islice(after, AFTER))
 
 
 def said_option(page: Page, slot: int) -> JSON:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,25 +26,10 @@ from mcp_dualtune.training.synthesis.own_examples import OwnExample
 from mcp_dualtune.types import ServerSpec
 from tests.tiny_models import tiny_qwen2
 from tests.training.invented_servers import invented
+from tests.training.own_servers.telling import Told
 
 STEPS = 12
 SELECT, TICKET = "select/helpdesk", "arguments/helpdesk/get_ticket (writing)"
-
-
-class Told:
-    """Keeps what it is told; calls `after` at every share."""
-
-    def __init__(self, after: Callable[[Told], None] = lambda told: None) -> None:
-        self.phases: list[str] = []
-        self.shares: list[float] = []
-        self._after = after
-
-    def phase(self, text: str) -> None:
-        self.phases.append(text)
-
-    def share(self, done: float, left: float) -> None:
-        self.shares.append(done)
-        self._after(self)
 
 
 class Trainings:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,27 +30,12 @@ from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.synthesis.own_examples import OwnExample
 from mcp_dualtune.types import ServerSpec
 from tests.training.invented_servers import invented
+from tests.training.own_servers.telling import Told
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 STEPS = 12
-
-
-class Told:
-    """Keeps what it is told; calls `after` at every share."""
-
-    def __init__(self, after: Callable[[Told], None] = lambda told: None) -> None:
-        self.phases: list[str] = []
-        self.shares: list[float] = []
-        self._after = after
-
-    def phase(self, text: str) -> None:
-        self.phases.append(text)
-
-    def share(self, done: float, left: float) -> None:
-        self.shares.append(done)
-        self._after(self)
 
 
 def small() -> ServerSpec:
