@@ -10,7 +10,8 @@ import pytest
 from benchmarks.ablation import LooseTemplate, held_out
 from benchmarks.catalog_size import Point, among, distractors, table
 from mcp_dualtune.evaluation.score import Rate
-from mcp_dualtune.prompting.reading import ReadingTemplate, slots_of
+from mcp_dualtune.prompting.reading import ReadingTemplate
+from mcp_dualtune.prompting.slots import slots_of
 from mcp_dualtune.training.records import bucket
 from mcp_dualtune.training.sources import SPLIT, tuned_corpus
 from mcp_dualtune.types import Request, ServerSpec, ToolSpec

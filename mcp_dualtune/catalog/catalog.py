@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from mcp_dualtune.catalog.docstrings import explained
 from mcp_dualtune.catalog.naming import near_names
 from mcp_dualtune.catalog.schema import clean_schema
 from mcp_dualtune.errors import CatalogError
@@ -146,7 +147,7 @@ def build_tool(server: str, wire: JSON) -> ToolSpec:
     if name in (NONE, FINISH):
         raise CatalogError(f'the name "{name}" is taken by an answer of the model')
     words = description if isinstance(description, str) else ""
-    schema = clean_schema(wire.get("inputSchema"))
+    schema = explained(clean_schema(wire.get("inputSchema")), words)
     annotations, output = wire.get("annotations"), wire.get("outputSchema")
     notes = dict(annotations) if isinstance(annotations, Mapping) else {}
     named = title if isinstance(title, str) else notes.get("title")

@@ -81,10 +81,10 @@ def fill(
     decided = {**fixed, **read.arguments, **dict.fromkeys(read.absent)}
     written = Written() if decided.keys() >= properties.keys() else _write(parts, request, tool, decided, facts)
     required = tool.input_schema.get("required") or ()
-    if reader and written.probability < INVENTED:
-        sources = trace_sources(written.arguments, tool.input_schema, request, facts, {})
-        grounded = {name for name in written.arguments if name in required or not _from_model(sources, name)}
-        written = replace(written, arguments={n: v for n, v in written.arguments.items() if n in grounded})
+    if reader:
+        kept = {name for name in written.arguments if name in required}
+        kept |= _grounded(written, trace_sources(written.arguments, tool.input_schema, request, facts, {}), read)
+        written = replace(written, arguments={n: v for n, v in written.arguments.items() if n in kept})
     values = {**read.arguments, **written.arguments}
     arguments = {**{name: values[name] for name in names if name in values}, **fixed}
     probability = read.probability * written.probability
@@ -97,9 +97,9 @@ def fill(
     missing = missing or _unusable(tool, arguments)
     if not missing and probability < ask_below:
         missing = _invented(tool, arguments, provenance)
-    kept = {name: value for name, value in arguments.items() if name not in missing}
+    left = {name: value for name, value in arguments.items() if name not in missing}
     found = {path: source for path, source in provenance.items() if not any(belongs(path, name) for name in missing)}
-    return Filled(record, kept, missing, question(tool, missing) if missing else None, found)
+    return Filled(record, left, missing, question(tool, missing) if missing else None, found)
 
 
 def _write(
@@ -124,6 +124,14 @@ def _write(
     # A model that loops has not understood the values: what is required is asked for, the rest left out.
     lost = tuple(name for name in tool.input_schema.get("required") or () if name not in decided)
     return Written({}, lost, 0.0, adapter_name(adapter))
+
+
+def _grounded(written: Written, sources: Mapping[str, Provenance], read: Readings) -> set[str]:
+    """The parameters whose written value is worth having: it repeats nothing that was read for another one, and stands
+    somewhere or is likely."""
+    texts = {value for value in read.arguments.values() if isinstance(value, str)}
+    own = {name for name, value in written.arguments.items() if not (isinstance(value, str) and value in texts)}
+    return {name for name in own if written.probability >= INVENTED or not _from_model(sources, name)}
 
 
 def faults(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ from itertools import pairwise
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
 from mcp_dualtune.pipeline.cues import literals, named, said_option
 from mcp_dualtune.pipeline.likeness import Likeness
-from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Slot, Span
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Span
+from mcp_dualtune.prompting.slots import Slot
 from mcp_dualtune.types import JSON, canonical
 
 FAINT, INSIDE = 0.03, 0.05

@@ -44,13 +44,16 @@ def words_beside(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]
 
 
 def said_option(page: Page, slot: int) -> JSON:
-    """The one option of a slot that a text of the page says in the option's own words; None where there are several."""
+    """The one option of a slot that a text of the page says in the option's own words; None where there are several.
+
+    A default needs no saying: its word mostly stands there for something else.
+    """
     if "enum" not in page.slots[slot].schema:
         return None
     text = spaced(" ".join(source.text for source in page.sources if source.slot is None)).lower()
     options = [source.value for source in page.sources if source.slot == slot]
     said = [option for option in options if isinstance(option, str) and len(option) > 1 and _says(text, option)]
-    return said[0] if len(said) == 1 else None
+    return said[0] if len(said) == 1 and said[0] != page.slots[slot].schema.get("default") else None
 
 
 def literals(page: Page) -> tuple[Place, ...]:

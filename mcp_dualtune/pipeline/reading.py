@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event
 
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.base import PointingEngine, PointRequest
 from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.likeness import likeness
-from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, ReadingTemplate, Slot, slots_of
+from mcp_dualtune.pipeline.said_json import said_json
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, ReadingTemplate
+from mcp_dualtune.prompting.slots import Slot, one_or_more, slots_of
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec
 
 
@@ -47,11 +49,12 @@ class Reader:
             AdapterError, Cancelled: as `PointingEngine.point`.
         """
         adapter = self.adapters.best("arguments", tool.server, tool.name, tool.schema_fingerprint)
-        readings = Readings(adapter)
-        slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
-        if adapter is None or not slots:
-            return readings
-        pages = self.template.pages(request, tool, slots, facts)
+        if adapter is None:
+            return Readings()
+        said, text = said_json(request.text, tool, names)
+        readings = Readings(adapter, said)
+        slots = [slot for name in names if name not in said for slot in slots_of(tool.input_schema, name)]
+        pages = self.template.pages(replace(request, text=text), tool, slots, facts)
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
         found: dict[str, list[tuple[Slot, Found]]] = {}
         for page, pointers in zip(pages, scores, strict=True):
@@ -60,6 +63,9 @@ class Reader:
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():
             self._take(readings, name, parts)
+            value = readings.arguments.get(name)
+            if isinstance(value, list) and len(value) == 1 and one_or_more(tool.input_schema["properties"][name]):
+                readings.arguments[name] = value[0]
         readings.probability **= 1.0 / adapter.temperature
         return readings
 

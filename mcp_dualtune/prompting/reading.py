@@ -19,6 +19,7 @@ from typing import Any
 
 from mcp_dualtune.prompting.numerals import NUMBER, number_of
 from mcp_dualtune.prompting.schema_text import literal_text, one_line
+from mcp_dualtune.prompting.slots import Slot
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON, Request, ToolSpec
 
@@ -35,10 +36,6 @@ SLOTS_TOKENS = 256
 """Slots are shown on one page up to this length; a tool with more gets several pages."""
 FACT_TOKENS, CALL_TOKENS, HISTORY_ITEMS = 24, 24, 2
 PAGE_TOKENS, PASSAGE_TOKENS = 512, 254
-OPTIONS = 16
-"""Longer lists of options are left to the decoder."""
-NESTED = 8
-"""Objects with more properties are left to the decoder."""
 INSIDE = re.compile(r"[\w.\-/\\~%+*:@&^?!=#]")
 """Characters that hold a word together from within: a value does not begin after one, nor end before one,"""
 BEFORE = re.compile(r"(?:^|[\s(\[\"'`])[@#]$|[=#]$")
@@ -58,27 +55,6 @@ FORMATS = {
     "uuid": re.compile(r"[0-9a-fA-F-]{32,36}$"),
 }
 """What texts of a schema's `format` look like, as far as that keeps other words out."""
-SCALARS = ("string", "integer", "number", "boolean")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A place for plain values in a tool's arguments."""
-
-    path: tuple[str, ...]
-    """Names of properties from the outside in; `[]` for the items of a list."""
-    schema: Mapping[str, JSON]
-    required: bool
-
-    @property
-    def name(self) -> str:
-        """In words, from the outside in."""
-        return " ".join(spaced(part) for part in self.path if part != "[]")
-
-    @property
-    def many(self) -> bool:
-        """Whether it takes several values."""
-        return "[]" in self.path
 
 
 @dataclass(frozen=True)
@@ -296,54 +272,6 @@ class _Draft:
             self.source(Source(text, option, len(self._slots)), OPTION_TOKENS)
         self._slots.append(slot)
         return True
-
-
-def slots_of(schema: Mapping[str, JSON], name: str) -> list[Slot]:
-    """The slots of the property `name`; empty when its values cannot all be read."""
-    required = name in (schema.get("required") or ())
-    return _slots((name,), (schema.get("properties") or {}).get(name), required, "") or []
-
-
-def _slots(path: tuple[str, ...], schema: JSON, required: bool, about: str) -> list[Slot] | None:
-    part = opened(schema)
-    described = part.get("description")
-    about = described if isinstance(described, str) and described else about
-    if part.get("type") == "array":
-        return None if path.count("[]") == 2 else _slots((*path, "[]"), part.get("items"), required, about)
-    properties = part.get("properties")
-    if part.get("type") == "object" and isinstance(properties, Mapping) and 0 < len(properties) <= NESTED:
-        inner = part.get("required") or ()
-        found = [_slots((*path, name), one, required and name in inner, about) for name, one in properties.items()]
-        return None if None in found else [slot for slots in found for slot in slots or ()]
-    options = part.get("enum")
-    readable = len(options) <= OPTIONS if isinstance(options, list) else part.get("type") in SCALARS
-    return [Slot(path, {**part, "description": about}, required)] if readable else None
-
-
-def values_of(slot: Slot, arguments: Mapping[str, JSON]) -> list[JSON]:
-    """The values that `arguments` have for `slot`, in order."""
-    found: list[JSON] = [arguments]
-    for name in slot.path:
-        if name == "[]":
-            found = [item for one in found if isinstance(one, list) for item in one]
-        else:
-            found = [one[name] for one in found if isinstance(one, Mapping) and name in one]
-    return found
-
-
-def opened(schema: JSON) -> Mapping[str, JSON]:
-    """The one option of a union with `null`, or the schema itself."""
-    if not isinstance(schema, Mapping):
-        return {}
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema.get(keyword), list):
-            options = [o for o in schema[keyword] if isinstance(o, Mapping) and o.get("type") != "null"]
-            return {**schema, keyword: None, **options[0]} if len(options) == 1 else {}
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kinds = [one for one in kind if one != "null"]
-        return {**schema, "type": kinds[0]} if len(kinds) == 1 else {}
-    return schema
 
 
 def typed(text: str, schema: Mapping[str, JSON]) -> JSON:

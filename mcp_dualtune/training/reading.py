@@ -16,16 +16,8 @@ from torch.nn import functional
 from mcp_dualtune.engine.reading import FAR, Scores, point
 from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.facts import facts_for
-from mcp_dualtune.prompting.reading import (
-    ABSENT,
-    ELSEWHERE,
-    GIVEN,
-    Page,
-    ReadingTemplate,
-    Span,
-    slots_of,
-    values_of,
-)
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, ReadingTemplate, Span
+from mcp_dualtune.prompting.slots import slots_of, values_of
 from mcp_dualtune.training.lora import TEMPERATURES
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import JSON, Request, ToolSpec

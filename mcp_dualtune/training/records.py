@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mcp_dualtune.catalog.docstrings import explained
 from mcp_dualtune.catalog.schema import clean_schema
 from mcp_dualtune.errors import CatalogError
 from mcp_dualtune.types import JSON, HistoryItem, ServerSpec, ToolSpec
@@ -83,7 +84,7 @@ def make_tool(server: str, name: str, description: str, schema: JSON) -> ToolSpe
         cleaned = clean_schema(schema)
     except CatalogError:
         return None
-    return ToolSpec(server, name, description or "", cleaned, fingerprint="")
+    return ToolSpec(server, name, description or "", explained(cleaned, description or ""), fingerprint="")
 
 
 def parse_entry(server: str, tool: str, row: Mapping[str, Any]) -> Entry:

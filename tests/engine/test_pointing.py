@@ -13,7 +13,8 @@ from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.load import load_encoder
 from mcp_dualtune.engine.reading import FAR, attach_head, point
 from mcp_dualtune.errors import Cancelled, PromptTooLong
-from mcp_dualtune.prompting.reading import Page, ReadingTemplate, slots_of
+from mcp_dualtune.prompting.reading import Page, ReadingTemplate
+from mcp_dualtune.prompting.slots import slots_of
 from mcp_dualtune.types import AdapterRef, Request, ToolSpec
 from tests.tiny_models import adapter_ref, tiny_adapter, tiny_encoder, tiny_pieces
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mcp_dualtune.engine.base import Pointers
-from mcp_dualtune.prompting.reading import Page, ReadingTemplate, slots_of
+from mcp_dualtune.prompting.reading import Page, ReadingTemplate
+from mcp_dualtune.prompting.slots import slots_of
 from mcp_dualtune.types import JSON, Request, ToolSpec
 from tests.tiny_models import tiny_pieces
 

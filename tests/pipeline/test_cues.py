@@ -8,7 +8,8 @@ import pytest
 
 from mcp_dualtune.pipeline.assignment import found_values
 from mcp_dualtune.pipeline.cues import literals, named, said_option
-from mcp_dualtune.prompting.reading import GIVEN, Page, ReadingTemplate, slots_of
+from mcp_dualtune.prompting.reading import GIVEN, Page, ReadingTemplate
+from mcp_dualtune.prompting.slots import slots_of
 from mcp_dualtune.types import Request, ToolSpec
 from tests.pipeline.pointing import page_of, said, slot_number
 from tests.tiny_models import tiny_pieces

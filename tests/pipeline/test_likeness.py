@@ -10,7 +10,8 @@ import pytest
 from mcp_dualtune.engine.base import Comparison, PointRequest, Tokens
 from mcp_dualtune.pipeline.assignment import found_values
 from mcp_dualtune.pipeline.likeness import likeness
-from mcp_dualtune.prompting.reading import Page, ReadingTemplate, slots_of
+from mcp_dualtune.prompting.reading import Page, ReadingTemplate
+from mcp_dualtune.prompting.slots import slots_of
 from mcp_dualtune.types import JSON, Request, ToolSpec
 from tests.pipeline.pointing import said, slot_number
 from tests.tiny_models import tiny_pieces

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mcp_dualtune.prompting.reading import OPTIONS, Page, ReadingTemplate, slots_of, values_of
+from mcp_dualtune.prompting.reading import Page, ReadingTemplate
+from mcp_dualtune.prompting.slots import OPTIONS, slots_of, values_of
 from mcp_dualtune.types import HistoryItem, Request, ToolCall, ToolSpec
 from tests.tiny_models import tiny_pieces
 

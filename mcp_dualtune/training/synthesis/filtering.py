@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from jsonschema import Draft202012Validator
 
-from mcp_dualtune.prompting.reading import Slot, borders, quoted, slots_of, typed, values_of
+from mcp_dualtune.prompting.reading import borders, quoted, typed
+from mcp_dualtune.prompting.slots import Slot, slots_of, values_of
 from mcp_dualtune.training.records import RequestTemplate, said
 from mcp_dualtune.types import JSON, ToolSpec
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mcp_dualtune.prompting.reading import opened
+from mcp_dualtune.prompting.slots import opened
 from mcp_dualtune.training.augment import words_of
 from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.lexicon import Role
