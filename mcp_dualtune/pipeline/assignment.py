@@ -84,12 +84,13 @@ class _Reading:
 
 def found_values(page: Page, pointers: Pointers, likeness: Likeness | None = None) -> list[Found]:
     """The likeliest reading of all slots of a page, in their order."""
-    chances = [_states(page, slot, row) for slot, row in enumerate(pointers.states)]
+    said = [said_option(page, slot) for slot in range(len(page.slots))]
+    chances = [_states(row, option) for row, option in zip(pointers.states, said, strict=True)]
     states = [max(range(len(row)), key=row.__getitem__) for row in chances]
     wanted = [slot for slot, row in enumerate(chances) if states[slot] != ELSEWHERE and row[GIVEN] > FAINT]
     lists = _lists(page, pointers, wanted)
     candidates = {
-        slot: _sets(page, pointers, slot) if slot in lists else _candidates(page, pointers, slot, likeness)
+        slot: _sets(page, pointers, slot) if slot in lists else _candidates(page, pointers, slot, likeness, said[slot])
         for slot in wanted
     }
     readings = _read_jointly(page, candidates, chances)
@@ -107,10 +108,10 @@ def found_values(page: Page, pointers: Pointers, likeness: Likeness | None = Non
     return found
 
 
-def _states(page: Page, slot: int, chances: Sequence[float]) -> list[float]:
-    """Probabilities of a slot's states, with what the request says literally."""
+def _states(chances: Sequence[float], said: JSON) -> list[float]:
+    """Probabilities of a slot's states, with the option `said` literally, if any."""
     weights = list(chances)
-    if said_option(page, slot) is not None:
+    if said is not None:
         weights[GIVEN] *= math.exp(SAID)
     return [weight / sum(weights) for weight in weights]
 
@@ -190,10 +191,10 @@ def _share(readings: Sequence[_Reading], slot: int, candidate: Candidate | None)
     return sum(weight for weight, chosen in weights if chosen == candidate) / sum(weight for weight, _ in weights)
 
 
-def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None) -> list[Candidate]:
-    """The likeliest values, best first; equal values count together."""
+def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None, option: JSON) -> list[Candidate]:
+    """The likeliest values, best first; equal values count together. `option` is said literally."""
     if _kind(page.slots[slot]) == "options":
-        return _chosen(page, pointers, slot, likeness)
+        return _chosen(page, pointers, slot, likeness, option)
     starts, merged = pointers.starts[slot], dict[str, Candidate]()
     pairs = [(starts[s] + ends[e], (s, e)) for s, ends in pointers.ends[slot].items() for e in _best(ends)]
     for score, span in sorted(pairs, reverse=True):
@@ -206,9 +207,9 @@ def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | 
     return _scaled(list(merged.values()))[:CANDIDATES]
 
 
-def _chosen(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None) -> list[Candidate]:
-    """The likeliest options, best first."""
-    said, found = said_option(page, slot), []
+def _chosen(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None, said: JSON) -> list[Candidate]:
+    """The likeliest options, best first; one may be `said` literally."""
+    found = []
     for span in page.options(slot):
         value, place = page.value(slot, span), page.places[span[0]]
         if value is not None and place is not None:

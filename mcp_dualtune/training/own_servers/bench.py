@@ -25,7 +25,7 @@ from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.training.loop import Watch
 from mcp_dualtune.training.own_servers.budget import Kind, Task
 from mcp_dualtune.training.own_servers.causal import CausalMaker
-from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker, origin
+from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker, learnt_tools, origin
 from mcp_dualtune.training.own_servers.material import Material
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
@@ -72,15 +72,14 @@ class Bench:
 
     def kinds(self, material: Material, tool: ToolSpec) -> Mapping[Kind, float]:
         """The kinds of adapters that a tool's arguments may get, with the share of requests that each can help."""
-        learnt = any(entry.tool == tool.name and entry.requests for entry in material.training.entries)
-        if not (learnt and set(tool.input_schema.get("properties") or {}) - set(material.server.fixed_arguments)):
+        if tool not in learnt_tools(material):
             return {}
         if self.pipeline.reader is None:
             return {"write": 1.0}
         return {"read": 1.0, "write": self._written(material, tool)}
 
     def train(self, task: Task, material: Material, seed: int, runs: Path, output: Path, watch: Watch) -> Manifest:
-        """Train one adapter into `output`."""
+        """Train into `output`: one adapter, or of the kind `read` one for each tool."""
         maker = self._maker(task.kind, material)
         if isinstance(maker, CausalMaker):
             self.__dict__.pop("pipeline", None)

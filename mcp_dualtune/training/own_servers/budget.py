@@ -19,8 +19,9 @@ from mcp_dualtune.training.synthesis.own_examples import OwnExample
 from mcp_dualtune.types import ServerSpec, ToolSpec
 
 Kind = Literal["choose", "read", "write"]
-CHOOSING = 2.5
-"""What choosing weighs, against the arguments of one tool that are all wrong."""
+CHOOSING, READING = 2.5, 4.0
+"""What choosing weighs, and reading for all tools where all of it is wrong, against the arguments of one tool that are
+all wrong."""
 GOOD_ENOUGH = 0.97
 """Share of right ones above which a tool needs no adapter: megabytes count."""
 SPENT = 0.8
@@ -28,7 +29,7 @@ SPENT = 0.8
 ENOUGH = 0.75
 """Of the time of a first training: with less left, there is no second one, whose adapter would be the worse one."""
 CHOOSE = Plan(steps=90, rows=2, other_rate=3e-4, warmup=5, decay=0.8, save_every=10)
-READ = Plan(steps=60, rows=4, other_rate=1e-3, warmup=4, decay=0.8, save_every=10)
+READ = Plan(steps=60, rows=6, other_rate=1e-3, warmup=4, decay=0.8, save_every=10)
 WRITE = Plan(steps=40, rows=4, other_rate=2e-3, warmup=4, decay=0.8, save_every=10)
 PLANS: dict[Kind, Plan] = {"choose": CHOOSE, "read": READ, "write": WRITE}
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -56,8 +57,16 @@ def choosing_task(server: ServerSpec) -> Task:
     return Task("choose", Job("select", CHOOSE, server.name, None, server.tools_fingerprint, place), CHOOSING)
 
 
+def reading_task(server: ServerSpec, wrong: float) -> Task:
+    """The adapters that read for all tools of the server, trained as one; the share `wrong` of requests is read wrongly
+    now."""
+    job = Job("arguments", PLANS["read"], server.name, None, None, f"read/{server.name}")
+    return Task("read", job, READING * max(wrong, 0.05))
+
+
 def arguments_task(kind: Kind, server: ServerSpec, tool: ToolSpec, wrong: float, use: float) -> Task:
-    """An adapter for one tool's arguments, of which the share `wrong` is wrong now; `use` is 1 for a common tool."""
+    """An adapter that writes one tool's arguments, of which the share `wrong` is wrong now; `use` is 1 for a common
+    tool."""
     job = Job("arguments", PLANS[kind], server.name, tool.name, tool.schema_fingerprint, f"{kind}/{tool.name}")
     return Task(kind, job, max(wrong, 0.05) * use)
 

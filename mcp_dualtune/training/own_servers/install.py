@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcp_dualtune.adapter_registry.manifest import WEIGHTS, file_digest
+from mcp_dualtune.adapter_registry.manifest import FILE_NAME, WEIGHTS, file_digest, load_manifest
 from mcp_dualtune.adapter_registry.package import staged
-from mcp_dualtune.adapter_registry.user import UserAdapters
+from mcp_dualtune.adapter_registry.user import REPLACED, UserAdapters
 from mcp_dualtune.training.own_servers.outcome import Made
+
+REPLACING, NEW, BEFORE = STATES = "installed, replacing one", "installed", "installed before"
+"""What became of the adapters of one training; the first that is true of some of them."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """One adapter that is in use now."""
+    """What one training came to, in use now."""
 
     name: str
     kind: str
@@ -37,14 +40,21 @@ def install(kept: Sequence[Made], place: Path) -> tuple[Installed, ...]:
     Raises:
         AdapterError: the folder of the user's adapters cannot be changed.
     """
-    known = {file_digest(path) for path in place.rglob(WEIGHTS) if ".replaced" not in path.parts}
+    known = {_identity(path.parent) for path in place.rglob(FILE_NAME) if REPLACED not in path.parts}
     done = []
     for made in kept:
-        assert made.folder is not None
-        if file_digest(made.folder / WEIGHTS) in known:
-            done.append(Installed(made.name, made.kind, "installed before"))
-            continue
-        with staged(made.folder, place) as found:
-            replaced = UserAdapters(place).put(found)
-        done.append(Installed(made.name, made.kind, "installed, replacing one" if replaced else "installed"))
+        states = set()
+        for adapter in made.adapters:
+            if _identity(adapter) in known:
+                states.add(BEFORE)
+                continue
+            with staged(adapter, place) as found:
+                replaced = UserAdapters(place).put(found)
+            states.add(REPLACING if replaced else NEW)
+        done.append(Installed(made.name, made.kind, min(states, key=STATES.index)))
     return tuple(done)
+
+
+def _identity(folder: Path) -> tuple[str, str]:
+    """What an adapter is for, and its weights: those of one training may serve several tools."""
+    return load_manifest(folder).name, file_digest(folder / WEIGHTS)

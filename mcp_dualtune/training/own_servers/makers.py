@@ -2,11 +2,15 @@
 
 `Chooser` goes on from the choosing adapter in use and keeps its rank: what comes out stands alone, and outlives a new
 version of that one. `ReadingMaker` and `WritingMaker` train small matrices on top of the generic adapter of their
-model, which is a third of a megabyte for a tool instead of five.
+model, which is a third of a megabyte for a tool instead of five. Reading is learnt from the requests to all tools at
+once, since tools of a server say the same things alike and six requests to one teach little; every tool gets what came
+of it as its own, so that a changed tool loses only its adapter.
 """
 
 from __future__ import annotations
 
+import random
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +21,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from mcp_dualtune.adapter_registry.manifest import Manifest, TrainingData
+from mcp_dualtune.adapter_registry.manifest import Manifest, TrainingData, save_manifest
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.engine.reading import attach_head
 from mcp_dualtune.prompting import Renderer
@@ -109,7 +113,7 @@ class Chooser(Maker):
 
 
 class ReadingMaker(Maker):
-    """`arguments/<server>/<tool>` on the public encoder, on top of the generic reading adapter."""
+    """`arguments/<server>/<tool>` for all tools, on the public encoder, on top of the generic reading adapter."""
 
     each = PAGES
 
@@ -131,14 +135,30 @@ class ReadingMaker(Maker):
         self.adapted = AdaptedModel(merged(model, below), (*MODULES, *HEAD), rank, 2 * rank, NAME)
         self.objective = Pointing(self.adapted.model)
 
-    def items(self, job: Job, seed: str, at: int) -> Iterator[Any]:
-        """Groups of requests to the tool."""
-        return self.pages(str(job.tool), seed, at)
+    def train(self, job: Job, seed: int, runs: Path, output: Path, watch: Watch) -> Manifest:
+        """Train one adapter; the folder `output` gets one of it for every tool."""
+        first, *others = learnt_tools(self.material)
+        of_first = replace(job, tool=first.name, fingerprint=first.schema_fingerprint)
+        manifest = super().train(of_first, seed, runs, output / first.schema_fingerprint, watch)
+        for tool in others:
+            data = replace(manifest.data, sources=self.material.sources_of(tool.name))
+            own = replace(manifest, tool=tool.name, schema_fingerprint=tool.schema_fingerprint, data=data)
+            place = output / tool.schema_fingerprint
+            shutil.copytree(output / first.schema_fingerprint, place)
+            save_manifest(own, place)
+        return manifest
 
-    def pages(self, tool: str, seed: str, at: int = 0) -> Iterator[Any]:
+    def items(self, job: Job, seed: str, at: int) -> Iterator[Any]:
+        """Groups of requests to one tool after the other, in any order."""
+        names = [tool.name for tool in learnt_tools(self.material)]
+        return groups(lambda rng: self._group(rng, rng.choice(names)), seed, at)
+
+    def pages(self, tool: str, seed: str) -> Iterator[Any]:
         """Groups of requests to one tool, endless."""
-        name = self.material.server.name
-        return groups(lambda rng: self.examples.arguments(rng, [name], rename=0.0, tool=tool), seed, at)
+        return groups(lambda rng: self._group(rng, tool), seed, 0)
+
+    def _group(self, rng: random.Random, tool: str) -> Any:
+        return self.examples.arguments(rng, [self.material.server.name], rename=0.0, tool=tool)
 
 
 class WritingMaker(Maker):
@@ -186,6 +206,17 @@ def origin(store: AdapterStore, material: Material, candidates: Path) -> Adapter
         if (manifest.stage, manifest.server) == ("select", None):
             generic = generic or stored.ref
     return generic
+
+
+def learnt_tools(material: Material) -> list[ToolSpec]:
+    """The tools with parameters to fill in for which there are requests to learn from."""
+    learnt = {entry.tool for entry in material.training.entries if entry.requests}
+    fixed = set(material.server.fixed_arguments)
+    return [
+        tool
+        for tool in material.server.tools
+        if tool.name in learnt and set(tool.input_schema.get("properties") or {}) - fixed
+    ]
 
 
 def with_fixed(case: Case, tool: ToolSpec) -> Case:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mcp_dualtune.adapter_registry.manifest import FILE_NAME, WEIGHTS
 from mcp_dualtune.training.own_servers.measuring import CONFUSIONS, Tally, Whole
 
 
 @dataclass(frozen=True)
 class Made:
-    """One adapter that was tried."""
+    """What one training came to: one adapter, or one for each tool."""
 
     name: str
     kind: str
@@ -24,6 +25,7 @@ class Made:
     reason: str = ""
     """Why it was not kept."""
     folder: Path | None = None
+    """Where what is kept lies, see `adapters`."""
     megabytes: float = 0.0
     seconds: float = 0.0
     gathered: int = 0
@@ -32,6 +34,11 @@ class Made:
     gathered_after: int = 0
     refitted: bool = False
     """Whether what lies in `folder` has learnt from all that was gathered; the shares are those of the first one."""
+
+    @property
+    def adapters(self) -> list[Path]:
+        """The folders of the adapters that are kept."""
+        return adapters_in(self.folder) if self.folder else []
 
     def to_json(self) -> dict[str, Any]:
         """For programs, and for the run's record."""
@@ -103,6 +110,16 @@ def summary(whole: Whole) -> dict[str, Any]:
         "tool": share(whole.tool), "full_call": share(whole.call), "decision": share(whole.decision),
         "confusions": confusions,
     }  # fmt: skip
+
+
+def adapters_in(folder: Path) -> list[Path]:
+    """The folders of all adapters in a folder, itself included."""
+    return sorted(path.parent for path in folder.rglob(FILE_NAME))
+
+
+def megabytes(folder: Path) -> float:
+    """Size of the weights of all adapters in a folder."""
+    return sum((adapter / WEIGHTS).stat().st_size for adapter in adapters_in(folder)) / 1e6
 
 
 def rounded(share: float | None) -> float | None:

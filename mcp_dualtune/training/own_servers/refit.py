@@ -8,12 +8,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
-from mcp_dualtune.adapter_registry.manifest import WEIGHTS, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import load_manifest, save_manifest
 from mcp_dualtune.training.loop import Watch
 from mcp_dualtune.training.own_servers.bench import Bench
 from mcp_dualtune.training.own_servers.budget import Task
 from mcp_dualtune.training.own_servers.material import Material
-from mcp_dualtune.training.own_servers.outcome import Made
+from mcp_dualtune.training.own_servers.outcome import Made, adapters_in, megabytes
 from mcp_dualtune.training.own_servers.run_state import RunState
 
 CHECKPOINTS = "checkpoints/refit"
@@ -30,7 +30,8 @@ def refit(task: Task, first: Made, bench: Bench, complete: Material, seed: int, 
     output = state.refitted / place
     shutil.rmtree(output, ignore_errors=True)  # an interruption may have left a part
     bench.train(task, complete, seed, state.folder / CHECKPOINTS / place, output, watch)
-    measured = load_manifest(first.folder)
-    save_manifest(replace(load_manifest(output), scores=measured.scores, temperature=measured.temperature), output)
-    megabytes = (output / WEIGHTS).stat().st_size / 1e6
-    return replace(first, folder=output, refitted=True, megabytes=megabytes)
+    measured = load_manifest(first.adapters[0])
+    for adapter in adapters_in(output):
+        told = replace(load_manifest(adapter), scores=measured.scores, temperature=measured.temperature)
+        save_manifest(told, adapter)
+    return replace(first, folder=output, refitted=True, megabytes=megabytes(output))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from mcp_dualtune.adapter_registry.manifest import WEIGHTS, Scores, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import Scores, load_manifest, save_manifest
 from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering import Gathered
@@ -29,6 +29,7 @@ from mcp_dualtune.training.own_servers.budget import (
     once_more,
     ordered,
     planned,
+    reading_task,
 )
 from mcp_dualtune.training.own_servers.judging import judge, weighted
 from mcp_dualtune.training.own_servers.material import Results, make_material
@@ -39,7 +40,7 @@ from mcp_dualtune.training.own_servers.measuring import (
     measure_select,
     measure_whole,
 )
-from mcp_dualtune.training.own_servers.outcome import Made, Outcome, rounded, summary
+from mcp_dualtune.training.own_servers.outcome import Made, Outcome, adapters_in, megabytes, rounded, summary
 from mcp_dualtune.training.own_servers.refit import refit
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.records import Case
@@ -205,17 +206,19 @@ class _Run:
     def _tasks(self, before: Mapping[str, Any]) -> list[Task]:
         use = expected_use(self.server, self.wish.gathered.said(self.server.name))
         tasks = [choosing_task(self.server)] if len(self.server.tools) > 1 else []
-        arguments = []
+        writing, read = [], []
         for tool in self.server.tools:
             known = before["tools"][tool.name]
             wrong = 0.0 if known["share"] is None else 1 - known["share"]
-            if wrong > 1 - GOOD_ENOUGH:
-                arguments += [
-                    arguments_task(kind, self.server, tool, wrong * share, use[tool.name])
-                    for kind, share in known["kinds"].items()
-                    if share >= HELPS
-                ]
-        found = [*tasks, *ordered(arguments)]
+            if "read" in known["kinds"]:
+                read.append((wrong, use[tool.name]))
+            if wrong > 1 - GOOD_ENOUGH and known["kinds"].get("write", 0.0) >= HELPS:
+                writing.append(
+                    arguments_task("write", self.server, tool, wrong * known["kinds"]["write"], use[tool.name])
+                )
+        misread = sum(wrong * often for wrong, often in read) / max(sum(often for _, often in read), 1e-6)
+        reading = [reading_task(self.server, misread)] if misread > 1 - GOOD_ENOUGH else []
+        found = [*tasks, *ordered([*reading, *writing])]
         return [replace(task, trainings=1 + self.material.holds_out(task.job.tool)) for task in found]
 
     def _due(self) -> list[Task]:
@@ -273,10 +276,11 @@ class _Run:
         self.bench.pipeline.refresh(closely=True)
         has = self._measured(task)
         verdict = judge(had, has, [case.query in self.material.gathered for case in self._gate(task)])
-        size = (target / WEIGHTS).stat().st_size / 1e6
+        size = megabytes(target)
         if verdict.kept:
-            scores = Scores(rounded(verdict.before), rounded(verdict.after))
-            save_manifest(replace(load_manifest(target), scores=scores, temperature=fit_temperature(has)), target)
+            scores, temperature = Scores(rounded(verdict.before), rounded(verdict.after)), fit_temperature(has)
+            for adapter in adapters_in(target):
+                save_manifest(replace(load_manifest(adapter), scores=scores, temperature=temperature), adapter)
         else:
             shutil.rmtree(target)
         self.bench.pipeline.refresh(closely=True)
@@ -331,8 +335,11 @@ class _Run:
         return found[: max(TOOL_SAMPLE, int(self.state.get("sample")) // len(self.server.tools))]
 
     def _gate(self, task: Task) -> Sequence[Case]:
-        return self._sample(self.material.gate) if task.job.tool is None else self._asked(task.job.tool)
+        if task.job.tool is not None:
+            return self._asked(task.job.tool)
+        filled = [case for case in self.material.gate if case.arguments is not None]
+        return self._sample(filled if task.kind == "read" else self.material.gate)
 
     def _measured(self, task: Task) -> Tally:
-        measure = measure_select if task.job.tool is None else measure_arguments
+        measure = measure_select if task.kind == "choose" else measure_arguments
         return measure(self.bench.pipeline, self.server, self._gate(task))

@@ -18,7 +18,7 @@ from mcp_dualtune.state import read_private, write_private
 from mcp_dualtune.types import JSON, canonical
 
 FILE = "state.json"
-RECIPE = 3
+RECIPE = 4
 """Raised with every change that makes other adapters of the same material."""
 
 
