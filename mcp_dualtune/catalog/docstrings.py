@@ -22,8 +22,9 @@ HEADING = re.compile(
     r"\s*[#*]*(?:Args|Arguments|Param(?:eter)?s|Returns?|Raises|Yields|Examples?|Notes?)\b.{0,20}$", re.I
 )
 SENTENCE = re.compile(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)\s+")
-LONGEST, MENTION = 300, 160
-"""Characters of what is said of a parameter, and of a sentence that only uses its name: a longer one is about more."""
+READ, LONGEST, MENTION = 20_000, 300, 160
+"""Characters of a description that are read, of what is said of a parameter, and of a sentence that only uses its name:
+a longer one is about more."""
 
 
 def explained(schema: Mapping[str, JSON], description: str) -> dict[str, JSON]:
@@ -31,7 +32,7 @@ def explained(schema: Mapping[str, JSON], description: str) -> dict[str, JSON]:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not description:
         return dict(schema)
-    names = list(properties)
+    names, description = list(properties), description[:READ]
     found = {**_sentences(names, description), **_lines(names, description)}
     bare = {
         name: part for name, part in properties.items() if isinstance(part, Mapping) and not part.get("description")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON
@@ -15,7 +16,7 @@ NESTED = 8
 """Objects with more properties are left to the decoder."""
 SCALARS = ("string", "integer", "number", "boolean")
 OPTION, BARE = r"['\"`]([A-Za-z][\w.+/-]{0,31})['\"`]", r"[A-Za-z][\w+-]{0,31}"
-JOINED = r"\s*(?:,\s*(?:or\b|and\b)?|;|\||\bor\b|\band\b)\s*"
+JOINED = r"\s*(?:,\s*(?:(?:or|and)\b\s*)?|[;|]\s*|\b(?:or|and)\b\s*)"
 MEANING = r"(?:\s*\([^)]*\)|(?:(?!\b(?:or|and)\b)[^,;|/'\"`()]){0,60})"
 LED = r"\b(?:one of|either|(?:must|can|may) be|(?:values?|options|choices|types|modes|kinds)(?: are| include)?):?"
 LISTS = (
@@ -32,6 +33,8 @@ NOT_ALL = re.compile(
 """What stands before some of many values."""
 OTHERWISE = re.compile(r"comma.separated|separated by|\bJSON\b|yyyy", re.IGNORECASE)
 """Texts whose lists are no options of one value."""
+TOLD = 1000
+"""Characters of a description that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class Slot:
 def slots_of(schema: Mapping[str, JSON], name: str) -> list[Slot]:
     """The slots of the property `name`; empty when its values cannot all be read."""
     properties = schema.get("properties") or {}
-    others = properties.keys() - {name}
+    others = frozenset(properties.keys() - {name})
     return _Slots(others).of((name,), properties.get(name), name in (schema.get("required") or ()), "") or []
 
 
@@ -65,7 +68,7 @@ def slots_of(schema: Mapping[str, JSON], name: str) -> list[Slot]:
 class _Slots:
     """The slots of one parameter."""
 
-    others: Container[str]
+    others: frozenset[str]
     """Names of the tool's other parameters: a description that lists some of these lists no options."""
 
     def of(self, path: tuple[str, ...], schema: JSON, required: bool, about: str) -> list[Slot] | None:
@@ -128,8 +131,10 @@ def one_or_more(schema: JSON) -> Mapping[str, JSON]:
     return {"description": schema.get("description"), **lists[0]}
 
 
-def told_options(text: str, others: Container[str] = ()) -> tuple[str, ...]:
+@lru_cache(maxsize=4096)
+def told_options(text: str, others: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """The options that a parameter's description lists, at least two; names of the `others` are hardly options."""
+    text = text[:TOLD]
     for pattern in () if OTHERWISE.search(text) else LISTS:
         for found in pattern.finditer(text):
             listed = re.findall(OPTION, found[1]) if pattern is LISTS[0] else re.split(rf"{JOINED}|[/|]", found[1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -80,6 +81,13 @@ def test_what_the_schema_says_stays_and_the_schema_is_not_changed() -> None:
 def test_long_texts_are_cut_and_odd_names_do_no_harm() -> None:
     assert len(texts("a[0]: " + "word " * 200, "a[0]")["a[0]"]) <= LONGEST
     assert texts("(: odd", "(") == {"(": "odd"}
+
+
+@pytest.mark.parametrize("text", ["a: ", "- ", " ", "a ", "`a`. ", "a\\n", "(a", "\\n\\n", ":param "])
+def test_odd_descriptions_take_no_time(text: str) -> None:
+    began = time.process_time()
+    texts(text * 100_000, *(f"{letter}_{number}" for letter in "abc" for number in range(50)), "a")
+    assert time.process_time() - began < 3
 
 
 def test_a_tool_of_the_catalog_is_explained() -> None:
