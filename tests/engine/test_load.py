@@ -13,6 +13,7 @@ import torch
 
 from mcp_dualtune.engine.base import GenerationRequest, RankRequest
 from mcp_dualtune.engine.generate import HFEngine
+from mcp_dualtune.engine.int8 import Int8Linear
 from mcp_dualtune.engine.load import load_model, model_digest
 from mcp_dualtune.engine.lora import AdapterStack
 from mcp_dualtune.errors import ModelLoadError
@@ -93,6 +94,19 @@ def test_int8_stays_close_to_float32_with_and_without_an_adapter(
             exact, rounded = (model(input_ids=tokens).logits for model in models)
         assert torch.nn.functional.cosine_similarity(exact, rounded, dim=-1).mean() > 0.99
         assert not torch.equal(exact, rounded)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_token_in_8_bits_is_as_exact_beside_a_hundred_times_larger_one(bias: bool) -> None:
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 32, bias=bias)
+    small, large = torch.randn(2, 5, 64).unbind()
+    with torch.inference_mode():
+        exact, rounded = linear(small), Int8Linear(linear)
+        alone, beside = rounded(small), rounded(torch.cat([small, 100 * large, torch.zeros(1, 64)]))
+        assert (alone - exact).abs().max() < 0.05
+        assert (beside[:5] - exact).abs().max() < 0.05
+        assert torch.equal(beside[-1], linear(torch.zeros(64)))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "int8"])
