@@ -14,8 +14,7 @@ from torch import nn
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with int8 weights (one scale per output row); activations are quantised as they come (one scale per
-    token).
+    """A linear layer with int8 weights, one scale per output row, and int8 activations, one scale per token.
 
     Torch's product has one scale for all tokens of a pass, set by the largest, which garbles the small ones. So every
     token is brought to the same size before it, and back after it.
