@@ -29,7 +29,7 @@ SPENT = 0.8
 ENOUGH = 0.75
 """Of the time of a first training: with less left, there is no second one, whose adapter would be the worse one."""
 CHOOSE = Plan(steps=90, rows=2, other_rate=3e-4, warmup=5, decay=0.8, save_every=10)
-READ = Plan(steps=60, rows=6, other_rate=1e-3, warmup=4, decay=0.8, save_every=10)
+READ = Plan(steps=60, rows=6, other_rate=2e-3, warmup=4, decay=0.8, save_every=10)
 WRITE = Plan(steps=40, rows=4, other_rate=2e-3, warmup=4, decay=0.8, save_every=10)
 PLANS: dict[Kind, Plan] = {"choose": CHOOSE, "read": READ, "write": WRITE}
 UNITS = {"s": 1, "m": 60, "h": 3600}
