@@ -19,7 +19,7 @@ from mcp_dualtune.training.synthesis.own_examples import OwnExample
 from mcp_dualtune.types import ServerSpec, ToolSpec
 
 Kind = Literal["choose", "read", "write"]
-CHOOSING, READING = 2.5, 4.0
+CHOOSING, READING = 2.5, 8.0
 """What choosing weighs, and reading for all tools where all of it is wrong, against the arguments of one tool that are
 all wrong."""
 GOOD_ENOUGH = 0.97
