@@ -23,7 +23,7 @@ from mcp_dualtune.config import Settings
 from mcp_dualtune.evaluation.cases import built_in
 from mcp_dualtune.models import embedded_model, encoder_folder
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning
-from mcp_dualtune.training.own_servers.budget import PLANS, arguments_task, reading_task
+from mcp_dualtune.training.own_servers.budget import PLANS, reading_task, writing_task
 from mcp_dualtune.training.own_servers.makers import Maker, ReadingMaker, WritingMaker
 from mcp_dualtune.training.own_servers.material import Material, make_material
 from mcp_dualtune.training.own_servers.measuring import measure_arguments
@@ -48,7 +48,7 @@ def main() -> None:
         material = make_material(server, 0)
         tools = [tool for tool in server.tools if bench.kinds(material, tool)]
         tools = [tool for tool in tools if not args.tools or tool.name in args.tools]
-        tasks = [(arguments_task("write", server, tool, 1.0, 1.0), [tool]) for tool in tools]
+        tasks = [(writing_task(server, tool, 1.0, 1.0), [tool]) for tool in tools]
         for rank in args.rank:
             maker = _maker(bench, material, args.kind, rank)
             for task, of_task in tasks if args.kind == "write" else [(reading_task(server, 1.0), tools)]:

@@ -75,6 +75,7 @@ def _margin(line: str) -> int:
 def _sentences(names: list[str], description: str) -> dict[str, str]:
     """What sentences say that begin with `name:`, or else the first short one that uses the name as a name."""
     sentences, texts = SENTENCE.split(" ".join(description.split())), dict[str, str]()
+    clauses = [clause for one in sentences for clause in re.split(r"(?<=;)\s+", one)]
     for name in names:
         word = re.escape(name)
         begins = re.compile(rf"{word}:\s+(.+)")
@@ -82,7 +83,6 @@ def _sentences(names: list[str], description: str) -> dict[str, str]:
         plain = rf"|(?<!\w){word}(?!\w)" if re.search(r"_|[a-z][A-Z]", name) else ""
         uses = re.compile(rf"`{word}`|(?<!\w){word}={plain}")
         told = (begun[1] for one in sentences if (begun := begins.match(one)))
-        clauses = (clause for one in sentences for clause in re.split(r"(?<=;)\s+", one))
         mentions = (one for one in clauses if len(one) <= MENTION and uses.search(one))
         texts[name] = next(told, "") or next(mentions, "")
     return texts

@@ -17,7 +17,7 @@ from mcp_dualtune.catalog.cleaning import clean_schema
 from mcp_dualtune.catalog.patterns import bounded_errors, unknown_keys
 from mcp_dualtune.types import JSON
 
-__all__ = ["clean_schema", "leaf_paths", "path_text", "validate_arguments"]
+__all__ = ["clean_schema", "leaf_paths", "path_text", "validate_arguments", "value_faults"]
 
 MAX_PROBLEMS = 20
 SHOWN_CHARACTERS = 60
@@ -32,6 +32,12 @@ def validate_arguments(schema: Mapping[str, JSON], arguments: Mapping[str, JSON]
     errors = sorted(bounded_errors(schema, arguments), key=lambda error: [str(p) for p in error.path])
     messages = dict.fromkeys(message for error in errors for message in _explain(error))
     return tuple(messages)[:MAX_PROBLEMS]
+
+
+def value_faults(schema: Mapping[str, JSON], name: str, value: JSON) -> tuple[str, ...]:
+    """What is wrong with one value, looked at alone, as `validate_arguments`."""
+    properties = schema.get("properties") or {}
+    return validate_arguments({"type": "object", "properties": {name: properties.get(name, {})}}, {name: value})
 
 
 def leaf_paths(value: JSON) -> tuple[tuple[str, JSON], ...]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
-from mcp_dualtune.catalog.schema import validate_arguments
+from mcp_dualtune.catalog.schema import validate_arguments, value_faults
 from mcp_dualtune.engine.base import GenerationRequest
 from mcp_dualtune.errors import ConfigError, EngineError
 from mcp_dualtune.pipeline.confidence import adapter_name, joint
@@ -82,9 +82,17 @@ def fill(
     written = Written() if decided.keys() >= properties.keys() else _write(parts, request, tool, decided, facts)
     required = tool.input_schema.get("required") or ()
     if reader:
-        kept = {name for name in written.arguments if name in required}
-        kept |= _grounded(written, trace_sources(written.arguments, tool.input_schema, request, facts, {}), read)
-        written = replace(written, arguments={n: v for n, v in written.arguments.items() if n in kept})
+        # What repeats the value of another parameter is its copy; the rest has to stand somewhere or be likely.
+        read_texts = {value for value in read.arguments.values() if isinstance(value, str)}
+        kept = {
+            name: value
+            for name, value in written.arguments.items()
+            if name in required or not (isinstance(value, str) and value in read_texts)
+        }
+        if written.probability < INVENTED:
+            sources = trace_sources(kept, tool.input_schema, request, facts, {})
+            kept = {n: value for n, value in kept.items() if n in required or not _from_model(sources, n)}
+        written = replace(written, arguments=kept)
     values = {**read.arguments, **written.arguments}
     arguments = {**{name: values[name] for name in names if name in values}, **fixed}
     probability = read.probability * written.probability
@@ -126,14 +134,6 @@ def _write(
     return Written({}, lost, 0.0, adapter_name(adapter))
 
 
-def _grounded(written: Written, sources: Mapping[str, Provenance], read: Readings) -> set[str]:
-    """The parameters whose written value is worth having: it repeats nothing that was read for another one, and stands
-    somewhere or is likely."""
-    texts = {value for value in read.arguments.values() if isinstance(value, str)}
-    own = {name for name, value in written.arguments.items() if not (isinstance(value, str) and value in texts)}
-    return {name for name in own if written.probability >= INVENTED or not _from_model(sources, name)}
-
-
 def faults(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:
     """What is wrong with complete `arguments`, in plain words; empty when they may be sent."""
     return validate_arguments(tool.input_schema, arguments)
@@ -163,9 +163,9 @@ def _first_sentence(text: JSON) -> str:
 
 
 def _check_fixed(tool: ToolSpec, fixed: Mapping[str, JSON]) -> None:
-    wrong = [name for name, value in fixed.items() if _part_faults(tool, name, value)]
+    wrong = [name for name, value in fixed.items() if value_faults(tool.input_schema, name, value)]
     if wrong:
-        problem = _part_faults(tool, wrong[0], fixed[wrong[0]])[0]
+        problem = value_faults(tool.input_schema, wrong[0], fixed[wrong[0]])[0]
         raise ConfigError(
             f"The fixed argument {wrong[0]!r} does not fit the tool {tool.server}/{tool.name}: {problem}",
             hint=f"Correct dualtune.servers.{tool.server}.arguments.{wrong[0]} in the config.",
@@ -182,19 +182,15 @@ def _unusable(tool: ToolSpec, arguments: Mapping[str, JSON]) -> tuple[str, ...]:
     if not problems:
         return ()
     required = tuple(tool.input_schema.get("required") or ())
-    at_fault = tuple(name for name in required if name not in arguments or _part_faults(tool, name, arguments[name]))
+    at_fault = tuple(
+        name for name in required if name not in arguments or value_faults(tool.input_schema, name, arguments[name])
+    )
     if at_fault:
         return at_fault
     raise EngineError(
         f"The arguments found for {tool.server}/{tool.name} do not fit its schema: {problems[0]}",
         hint="Say the value more exactly, or call the tool directly with its arguments.",
     )
-
-
-def _part_faults(tool: ToolSpec, name: str, value: JSON) -> tuple[str, ...]:
-    """What is wrong with one value, looked at alone."""
-    properties = tool.input_schema.get("properties") or {}
-    return validate_arguments({"type": "object", "properties": {name: properties.get(name, {})}}, {name: value})
 
 
 def _invented(tool: ToolSpec, arguments: Mapping[str, JSON], provenance: Mapping[str, Provenance]) -> tuple[str, ...]:

@@ -191,10 +191,10 @@ def _share(readings: Sequence[_Reading], slot: int, candidate: Candidate | None)
     return sum(weight for weight, chosen in weights if chosen == candidate) / sum(weight for weight, _ in weights)
 
 
-def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None, option: JSON) -> list[Candidate]:
-    """The likeliest values, best first; equal values count together. `option` is said literally."""
+def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | None, said: JSON) -> list[Candidate]:
+    """The likeliest values, best first; equal values count together. One option may be `said` literally."""
     if _kind(page.slots[slot]) == "options":
-        return _chosen(page, pointers, slot, likeness, option)
+        return _chosen(page, pointers, slot, likeness, said)
     starts, merged = pointers.starts[slot], dict[str, Candidate]()
     pairs = [(starts[s] + ends[e], (s, e)) for s, ends in pointers.ends[slot].items() for e in _best(ends)]
     for score, span in sorted(pairs, reverse=True):

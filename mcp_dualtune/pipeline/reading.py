@@ -54,6 +54,8 @@ class Reader:
         said, text = said_json(request.text, tool, names)
         readings = Readings(adapter, said)
         slots = [slot for name in names if name not in said for slot in slots_of(tool.input_schema, name)]
+        if not slots:
+            return readings
         pages = self.template.pages(replace(request, text=text), tool, slots, facts)
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
         found: dict[str, list[tuple[Slot, Found]]] = {}

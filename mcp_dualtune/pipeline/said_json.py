@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from mcp_dualtune.catalog.schema import validate_arguments
+from mcp_dualtune.catalog.schema import value_faults
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON, ToolSpec
 
@@ -22,7 +22,8 @@ def said_json(text: str, tool: ToolSpec, names: Sequence[str]) -> tuple[dict[str
     said: dict[str, JSON] = {}
     words, end = [], 0
     for start, after, value in _pieces(text):
-        fitting = [name for name in names if name not in said and _fits(value, name, properties.get(name))]
+        free = [name for name in names if name not in said and _compound(properties.get(name))]
+        fitting = [name for name in free if not value_faults(tool.input_schema, name, value)]
         if len(fitting) == 1:
             said[fitting[0]] = value
             words += [text[end:start], spaced(fitting[0])]
@@ -45,11 +46,6 @@ def _pieces(text: str) -> Iterator[tuple[int, int, JSON]]:
                 at = after
                 continue
         at += 1
-
-
-def _fits(value: JSON, name: str, schema: JSON) -> bool:
-    taken = {"properties": {name: schema if isinstance(schema, dict) else {}}}
-    return _compound(schema) and not validate_arguments({"type": "object", **taken}, {name: value})
 
 
 def _compound(schema: JSON) -> bool:

@@ -64,11 +64,11 @@ def reading_task(server: ServerSpec, wrong: float) -> Task:
     return Task("read", job, READING * max(wrong, 0.05))
 
 
-def arguments_task(kind: Kind, server: ServerSpec, tool: ToolSpec, wrong: float, use: float) -> Task:
+def writing_task(server: ServerSpec, tool: ToolSpec, wrong: float, use: float) -> Task:
     """An adapter that writes one tool's arguments, of which the share `wrong` is wrong now; `use` is 1 for a common
     tool."""
-    job = Job("arguments", PLANS[kind], server.name, tool.name, tool.schema_fingerprint, f"{kind}/{tool.name}")
-    return Task(kind, job, max(wrong, 0.05) * use)
+    job = Job("arguments", PLANS["write"], server.name, tool.name, tool.schema_fingerprint, f"write/{tool.name}")
+    return Task("write", job, max(wrong, 0.05) * use)
 
 
 def expected_use(server: ServerSpec, examples: Sequence[OwnExample]) -> dict[str, float]:

@@ -23,13 +23,13 @@ from mcp_dualtune.training.own_servers.bench import Bench, Tuning, bases
 from mcp_dualtune.training.own_servers.budget import (
     GOOD_ENOUGH,
     Task,
-    arguments_task,
     choosing_task,
     expected_use,
     once_more,
     ordered,
     planned,
     reading_task,
+    writing_task,
 )
 from mcp_dualtune.training.own_servers.judging import judge, weighted
 from mcp_dualtune.training.own_servers.material import Results, make_material
@@ -213,9 +213,7 @@ class _Run:
             if "read" in known["kinds"]:
                 read.append((wrong, use[tool.name]))
             if wrong > 1 - GOOD_ENOUGH and known["kinds"].get("write", 0.0) >= HELPS:
-                writing.append(
-                    arguments_task("write", self.server, tool, wrong * known["kinds"]["write"], use[tool.name])
-                )
+                writing.append(writing_task(self.server, tool, wrong * known["kinds"]["write"], use[tool.name]))
         misread = sum(wrong * often for wrong, often in read) / max(sum(often for _, often in read), 1e-6)
         reading = [reading_task(self.server, misread)] if misread > 1 - GOOD_ENOUGH else []
         found = [*tasks, *ordered([*reading, *writing])]

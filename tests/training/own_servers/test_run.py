@@ -199,7 +199,7 @@ def test_time_goes_first_to_what_is_asked_for_and_wrong() -> None:
     examples = [OwnExample(str(number), "helpdesk", "update_ticket") for number in range(6)]
     use = expected_use(server, examples)
     assert use["update_ticket"] > use["list_tickets"] > 0
-    tasks = ordered([budget.arguments_task("write", server, tool, 0.5, use[tool.name]) for tool in server.tools])
+    tasks = ordered([budget.writing_task(server, tool, 0.5, use[tool.name]) for tool in server.tools])
     assert tasks[0].job.tool == "update_ticket"
     first = planned(tasks[0], 90, tasks).minutes * 60
     assert 90 / 3 < first < 90
