@@ -115,7 +115,9 @@ class Adapters:
         self.digest = model_digest(encoder_folder())
         tokenizer = load_encoder(encoder_folder()).tokenizer
         write = partial(readings, ReadingTemplate(tokenizer))
-        cases = CaseMaker(split(corpus, held_out=False))
+        learnt = split(corpus, held_out=False)
+        learnt.catalogue += learnt.servers.values()  # a server with few tools gets those of another one
+        cases = CaseMaker(learnt)
         renderer = Renderer.for_tokenizer(tokenizer)
         self.chooser = ExampleMaker(renderer, cases, branches=BRANCHES, listed_tools=LISTED_TOOLS)
         self.reader = ExampleMaker(renderer, cases, branches=READING_BRANCHES, write=write)

@@ -19,6 +19,7 @@ from mcp_dualtune.config import ModelSettings, RemoteSettings, Settings
 from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.errors import ModelLoadError
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.exemplars import Exemplars
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.stages import Seat
 from mcp_dualtune.prompting.reading import ReadingTemplate
@@ -87,7 +88,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
         local = dict.fromkeys(get_args(Stage), _decoder_seat(model, next(shelves)))
     if encodes:
         encoder, adapters = _load_encoder(model), next(shelves).store()
-        local["route"] = local["select"] = Seat.of(encoder, adapters)
+        local["route"] = local["select"] = Seat.of(encoder, adapters, Exemplars(settings.training.examples))
         # A larger model of the user's own reads better than the encoder does.
         if model.path is None and "arguments" not in remote:
             reader = Reader(encoder, ReadingTemplate(encoder.tokenizer), adapters)
@@ -98,10 +99,10 @@ def load_pipeline(settings: Settings) -> Pipeline:
 def _local_models(model: ModelSettings) -> tuple[bool, bool]:
     """Whether a causal model and whether the encoder run here: those that sit in a stage which no server has."""
     served = {stage for remote in model.remote for stage in remote.stages}
-    encoder_chooses = model.choosing == "encoder" or (model.choosing == "auto" and model.path is None)
     chooses_here, writes_here = not {"route", "select"} <= served, "arguments" not in served
-    reads = writes_here and model.path is None and encoder_chooses
-    return writes_here or (chooses_here and not encoder_chooses), encoder_chooses and (chooses_here or reads)
+    reads = writes_here and model.path is None and model.encoder_chooses
+    writes = writes_here or (chooses_here and not model.encoder_chooses)
+    return writes, model.encoder_chooses and (chooses_here or reads)
 
 
 @dataclass(frozen=True)

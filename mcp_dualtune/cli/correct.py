@@ -40,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from mcp_dualtune.cli.show import Screen
     from mcp_dualtune.config import load_config
     from mcp_dualtune.errors import RequestError
-    from mcp_dualtune.training.gathering.corrections import correct
+    from mcp_dualtune.training.gathering.corrections import remember
+    from mcp_dualtune.training.gathering.gathered import Sourced
 
     config = load_config(args.config)
     past = _past(config)
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     example = _example(args, chosen, catalog)
     path = config.settings.training.examples
     assert path is not None, "a config that was loaded names the file"
-    replaced = correct(path, example)
+    replaced = remember(path, [Sourced(example, "correction")]) > 0
     missing = _missing(example, catalog)
     if args.json:
         row: dict[str, Any] = {"request": example.request, "server": example.server, "tool": example.tool}
@@ -72,6 +73,8 @@ def run(args: argparse.Namespace) -> int:
         shown.line(f"Kept in {path}{' in the place of an earlier correction' if replaced else ''}.")
         if missing:
             shown.line(f"The request leaves out {', '.join(missing)}: asking for it would have been right.")
+        if config.settings.model.encoder_chooses:
+            shown.line("Requests are compared with it from now on.")
         shown.line(f"`dualtune train {example.server}` learns from it.")
     return exits.DONE
 

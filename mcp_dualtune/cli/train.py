@@ -55,9 +55,10 @@ def run(args: argparse.Namespace) -> int:
         return _nano(args)
     from mcp_dualtune.cli import exits
     from mcp_dualtune.cli.show import Screen
-    from mcp_dualtune.cli.train_report import show, show_left_out
+    from mcp_dualtune.cli.train_report import show, show_left_out, show_remembered
     from mcp_dualtune.config import load_config
     from mcp_dualtune.training.gathering import gather
+    from mcp_dualtune.training.gathering.corrections import remember
     from mcp_dualtune.training.own_servers.budget import parse_budget
     from mcp_dualtune.training.own_servers.install import Installed, install
     from mcp_dualtune.training.own_servers.run import Wish, train_server
@@ -80,6 +81,11 @@ def run(args: argparse.Namespace) -> int:
                 tell.phase("Interrupted. The same command goes on where it stopped.")
                 raise
             outcomes.append((outcome, () if args.no_install else install(outcome.kept, place)))
+    own = [] if args.no_install else [one for one in gathered.examples if one.source == "own"]
+    examples = config.settings.training.examples
+    assert examples is not None, "a config that was loaded names the file"
+    if own:
+        remember(examples, own)
     if args.json:
         rows = [{**one.to_json(), "installed": [i.to_json() for i in done]} for one, done in outcomes]
         exits.print_json({"servers": rows, "left_out": dict(gathered.left_out)})
@@ -87,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
         for outcome, installed in outcomes:
             show(outcome, installed, installing=not args.no_install)
         show_left_out(gathered.left_out)
+        if own:
+            show_remembered(len(own), examples, compared=config.settings.model.encoder_chooses)
     return exits.DONE
 
 

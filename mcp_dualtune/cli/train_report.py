@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcp_dualtune.cli.show import Screen
@@ -132,7 +133,7 @@ def show(outcome: Outcome, installed: Sequence[Installed], *, installing: bool) 
         screen.line(f"no requests for {tool}: {reason}", "yellow")
     sources = ", ".join(f"{count} {SOURCES.get(source, source)}" for source, count in outcome.sources.items())
     screen.line(f"requests: {sources}; adapters kept: {outcome.megabytes:.1f} MB in all")
-    screen.line(f"They speak for {outcome.server} only; nothing changes for your other servers.")
+    screen.line(f"They speak for {outcome.server} only; those of your other servers stay as they are.")
     if installing and outcome.kept:
         screen.line("A running gateway uses them from its next request on; `dualtune adapters` lists them, and")
         screen.line("`dualtune adapters install --undo NAME` brings back what one has replaced.")
@@ -143,6 +144,12 @@ def show_left_out(left_out: Mapping[str, int]) -> None:
     screen = Screen()
     for reason, count in left_out.items():
         screen.line(f"not taken from other sources, {count} times: {reason}", "yellow")
+
+
+def show_remembered(count: int, file: Path, *, compared: bool) -> None:
+    """Where the user's examples are kept, and what they do there."""
+    after = "; requests are compared with them from now on" if compared else ""
+    Screen().line(f"{count} requests of yours are kept in {file}{after}.")
 
 
 def duration(seconds: float) -> str:

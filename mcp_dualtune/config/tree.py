@@ -141,6 +141,11 @@ class ModelSettings:
     remote: tuple[RemoteSettings, ...] = field(default=(), metadata={"single": True})
     """Model servers by stage; one may be written without a list."""
 
+    @property
+    def encoder_chooses(self) -> bool:
+        """Whether the public encoder chooses, where no model server does."""
+        return self.choosing == "encoder" or (self.choosing == "auto" and self.path is None)
+
 
 @dataclass(frozen=True)
 class ThresholdSettings:
@@ -220,7 +225,8 @@ class TrainingSettings:
     """Where requests to train on come from, besides those made up from the tools' schemas."""
 
     examples: Path | None = field(default=None, metadata={"own": False})
-    """File of the user's corrections; set when the config is loaded, never written in the file. It need not exist."""
+    """File of the user's corrections and of what training was given, which requests are compared with; set when the
+    config is loaded, never written in the file. It need not exist."""
     trace: bool = False
     """Learn from the trace file: requests whose calls worked."""
     writer: WriterSettings | None = None

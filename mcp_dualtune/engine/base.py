@@ -28,6 +28,8 @@ class RankRequest:
     adapter: AdapterRef | None = None
     stable: int = 0
     """How many leading prompt tokens stay equal between requests (tool lists): what the prefix cache should keep."""
+    exemplars: tuple[Tokens, ...] = ()
+    """For each option, or none at all: earlier requests for which it was right. Only engines that compare read them."""
 
 
 @dataclass(frozen=True)

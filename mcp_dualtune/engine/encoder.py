@@ -4,6 +4,7 @@ Request and options are embedded by themselves under the adapter, so the vectors
 decision costs one short forward pass. A passage is as close to a request as the cosine of the two means of their last
 hidden states, plus the mean over the request's tokens of the cosine to the token of the passage that is most like it
 (late interaction: ColBERT, arXiv 2004.12832). The score of an option is the closeness of its best passage, times SCALE.
+Earlier requests for which it was right are passages of it, too; closeness to them counts less (EXEMPLAR).
 The same functions train the adapters. Not thread-safe.
 
 Shapes: N passages of T tokens, D values a vector. An embedded text is [1 + T, D]: its mean, then its tokens, of unit
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from threading import Event
 from time import perf_counter
 from typing import Any
@@ -43,6 +45,9 @@ BATCH_TOKENS = 2048
 """Tokens a forward pass, padding included: what a cancelled request may still cost."""
 KEPT_TEXTS = 10_000
 """Embedded texts in memory, in half precision: five thousand tools under two adapters, some 30 kB each."""
+EXEMPLAR = 0.8
+"""What closeness to an earlier request counts, against closeness to an option's own passages: two requests are closer
+to each other than a request is to a description (docs/LOG.md)."""
 LOOKED_AT = 256
 """Passages whose tokens are looked at: those with the closest means. The others are as far as the farthest of them."""
 
@@ -74,12 +79,18 @@ class EncoderEngine:
         """
         started = perf_counter()
         identity = self.adapters.use(request.adapter)
-        options = [split_passages(option, self._start) for option in request.options]
-        flat = [passage for passages in options for passage in passages]
+        own = [split_passages(option, self._start) for option in request.options]
+        told = [split_passages(earlier, self._start) for earlier in request.exemplars] or [[]] * len(own)
+        flat: list[Tokens] = []
+        weights: list[float] = []
+        for passages, earlier in zip(own, told, strict=True):
+            flat += [*passages, *earlier]
+            weights += [*[1.0] * len(passages), *[EXEMPLAR] * len(earlier)]
+        sizes = [len(passages) + len(earlier) for passages, earlier in zip(own, told, strict=True)]
         cached = sum(len(passage) for passage in flat if (identity, passage) in self.vectors)
         with torch.inference_mode():
             asked, *offered = self._embed([request.prompt, *flat], identity, cancel)
-            found = best_passages(_closest(asked, offered)[None], [len(passages) for passages in options])[0]
+            found = best_passages((_closest(asked, offered) * torch.tensor(weights))[None], sizes)[0]
             scores = torch.log_softmax(SCALE * found, -1)
         return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)
 
@@ -161,7 +172,7 @@ def _closest(asked: torch.Tensor, offered: Sequence[torch.Tensor]) -> torch.Tens
 def split_passages(tokens: Tokens, start: int) -> list[Tokens]:
     """An option's passages: each begins with the `start` token."""
     places = [place for place, token in enumerate(tokens) if token == start]
-    return [tokens[at:end] for at, end in zip(places, [*places[1:], len(tokens)], strict=True)]
+    return [tokens[at:end] for at, end in pairwise([*places, len(tokens)])]
 
 
 def batches(passages: Sequence[Tokens], limit: int) -> Iterator[list[Tokens]]:

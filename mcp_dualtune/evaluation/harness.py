@@ -121,10 +121,15 @@ def configured(catalog: Catalog, config: Config) -> Catalog:
 def run_cases(decider: Decider, cases: Iterable[Case], catalog: Catalog, config: Config) -> Iterator[Prediction]:
     """Decide case by case, each in the state the earlier ones leave the caches in, as in serving.
 
+    What the user has said of the very requests of these cases is not looked at.
+
     Raises:
         ModelLoadError, AdapterError, ConfigError: nothing can be decided at all. What the model cannot do for one
             request is that case's prediction instead.
     """
+    cases = tuple(cases)
+    for seat in (decider.pipeline.routing, decider.pipeline.choosing):
+        seat.exemplars.leave_out(case.query for case in cases)
     for case in cases:
         request = as_request(case, config)
         started = perf_counter()

@@ -18,6 +18,7 @@ from mcp_dualtune.evaluation.harness import Prediction
 from mcp_dualtune.evaluation.score import Score, score
 from mcp_dualtune.models import shelves_of
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.exemplars import Exemplars
 from mcp_dualtune.pipeline.stages import Seat
 
 
@@ -88,7 +89,7 @@ def without_adapters(pipeline: Pipeline, settings: Settings) -> Pipeline:
 
 
 def as_shipped(pipeline: Pipeline, settings: Settings) -> Pipeline | None:
-    """The same models without the adapters of the user's own; None where none of those is in use.
+    """The same models without the user's own adapters and requests; None where none of those is in use.
 
     Raises:
         AdapterError: an adapter folder does not exist.
@@ -96,12 +97,13 @@ def as_shipped(pipeline: Pipeline, settings: Settings) -> Pipeline | None:
     model = replace(settings.model, adapters=(), user_adapters=None)
     shipped = {shelf.base: shelf.store() for shelf in shelves_of(model)}
     made = _with_stores(pipeline, settings, lambda digest: shipped[digest])
-    return None if _known(made) == _known(pipeline) else made
+    told = any(seat.exemplars for seat in (pipeline.choosing, pipeline.routing))
+    return None if _known(made) == _known(pipeline) and not told else made
 
 
 def _with_stores(pipeline: Pipeline, settings: Settings, store: Callable[[str], AdapterStore]) -> Pipeline:
     def seat(old: Seat) -> Seat:
-        return replace(old, adapters=store(old.engine.digest))
+        return replace(old, adapters=store(old.engine.digest), exemplars=Exemplars())
 
     reader = pipeline.reader and replace(pipeline.reader, adapters=store(pipeline.reader.adapters.base_digest))
     return Pipeline(

@@ -86,10 +86,12 @@ class Pipeline:
         return replace(decision, ms=(perf_counter() - started) * 1000)
 
     def refresh(self, *, closely: bool = False) -> bool:
-        """Take notice of adapters that came, went or changed since the last decision; says whether any did."""
+        """Take notice of adapters that came, went or changed since the last decision, and of exemplars; says whether
+        any did."""
         readers = (self.reader.adapters,) if self.reader else ()
-        stores = dict.fromkeys((self.filling.adapters, self.choosing.adapters, self.routing.adapters, *readers))
-        changed = [store.refresh(closely=closely) for store in stores]
+        seats = (self.filling, self.choosing, self.routing)
+        watched = dict.fromkeys([*(s.adapters for s in seats), *readers, *(s.exemplars for s in seats)])
+        changed = [one.refresh(closely=closely) for one in watched]
         return any(changed)
 
     def _run(self, request: Request, offered: Catalog, cancel: Event) -> _Run:

@@ -20,7 +20,7 @@ def select(parts: Parts, request: Request, server: ServerSpec) -> Choice:
     """
 
     def render(shown: Request, offered: Sequence[ServerSpec]) -> ChoicePrompt:
-        return parts.seat.renderer.select(shown, offered[0])
+        return parts.seat.renderer.select(shown, offered[0], parts.seat.exemplars.of_tools(server))
 
     prompt = fitting(parts, request, (server,), render)
     adapter = parts.seat.adapters.best("select", server.name, None, server.tools_fingerprint)

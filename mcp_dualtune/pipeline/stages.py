@@ -7,7 +7,7 @@ offered belongs to the stages.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Event
 from time import perf_counter
 
@@ -16,6 +16,7 @@ from mcp_dualtune.catalog.shortlist import shortlist
 from mcp_dualtune.engine.base import Engine, RankRequest
 from mcp_dualtune.errors import Cancelled, PromptTooLong
 from mcp_dualtune.pipeline.confidence import ALTERNATIVES, adapter_name, calibrate, ranked
+from mcp_dualtune.pipeline.exemplars import Exemplars
 from mcp_dualtune.prompting import ChoicePrompt, Renderer
 from mcp_dualtune.security.untrusted import clip
 from mcp_dualtune.types import AdapterRef, HistoryItem, Request, ServerSpec, Stage, StageRecord
@@ -26,20 +27,23 @@ HISTORY_FLOOR = 200
 
 @dataclass(frozen=True)
 class Seat:
-    """One model with its prompts and its adapters."""
+    """One model with its prompts, its adapters, and the requests that it may compare others with."""
 
     engine: Engine
     renderer: Renderer
     adapters: AdapterStore
+    exemplars: Exemplars = field(default_factory=Exemplars)
 
     @classmethod
-    def of(cls, engine: Engine, adapters: AdapterStore) -> Seat:
+    def of(cls, engine: Engine, adapters: AdapterStore, exemplars: Exemplars | None = None) -> Seat:
         """With the prompts that fit the engine's tokenizer.
 
         Raises:
             EngineError: the model's tokenizer has no template we can prompt it with.
         """
-        return cls(engine, Renderer.for_tokenizer(engine.tokenizer), adapters)
+        return cls(
+            engine, Renderer.for_tokenizer(engine.tokenizer), adapters, Exemplars() if exemplars is None else exemplars
+        )
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def choose(parts: Parts, stage: Stage, prompt: ChoicePrompt, adapter: AdapterRef
     """
     parts.check()
     started = perf_counter()
-    asked = RankRequest(prompt.tokens, prompt.option_tokens, adapter, prompt.stable)
+    asked = RankRequest(prompt.tokens, prompt.option_tokens, adapter, prompt.stable, prompt.exemplars)
     ranking = parts.seat.engine.rank(asked, parts.cancel)
     options = ranked(prompt.options, calibrate(ranking.log_probabilities, adapter))
     (name, probability), others = options[0], options[1 : 1 + ALTERNATIVES]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Protocol
 
 from mcp_dualtune.prompting.answer import Filled, ParsedArguments, Plain
@@ -45,6 +46,10 @@ class Template(Protocol):
         """The tokens of one choice: its name as an answer, end of answer included, or for an encoder its text."""
         ...
 
+    def exemplar(self, text: str) -> Tokens:
+        """The passage of an earlier request for which a choice was right; empty where requests are not compared."""
+        ...
+
     def text_answer(self, text: str) -> Tokens:
         """The answer tokens of an arguments text, end of answer included."""
         ...
@@ -58,6 +63,8 @@ class ChoicePrompt:
     stable: int
     options: tuple[str, ...]
     option_tokens: tuple[Tokens, ...]
+    exemplars: tuple[Tokens, ...] = ()
+    """For each option the passages of earlier requests for which it was right; empty where there are none at all."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +121,21 @@ class Renderer:
             return cls(PairTemplate(tokenizer))
         return cls(ChatTemplate(tokenizer))
 
-    def route(self, request: Request, servers: Sequence[ServerSpec]) -> ChoicePrompt:
-        """Ask which server; the options are the servers' names and `none`."""
-        return self._choice(self.template.route(request, servers), [*servers, NONE])
+    def route(
+        self, request: Request, servers: Sequence[ServerSpec], exemplars: Mapping[str, Sequence[str]] | None = None
+    ) -> ChoicePrompt:
+        """Ask which server; the options are the servers' names and `none`.
 
-    def select(self, request: Request, server: ServerSpec) -> ChoicePrompt:
+        `exemplars` are earlier requests by the option that was right for them; here and in `select`.
+        """
+        return self._choice(self.template.route(request, servers), [*servers, NONE], exemplars)
+
+    def select(
+        self, request: Request, server: ServerSpec, exemplars: Mapping[str, Sequence[str]] | None = None
+    ) -> ChoicePrompt:
         """Ask which tool of `server`; `finish` is offered when there is a history."""
         options: list[ToolSpec | str] = [*server.tools, NONE, *([FINISH] if request.history else [])]
-        return self._choice(self.template.select(request, server), options)
+        return self._choice(self.template.select(request, server), options, exemplars)
 
     def arguments(
         self,
@@ -137,10 +151,20 @@ class Renderer:
         sources = (request.text, *facts.values(), *(item.result for item in request.history))
         return ArgumentsPrompt(stable + rest, len(stable), schema, self.template.answer, sources)
 
-    def _choice(self, parts: tuple[Tokens, Tokens], items: Sequence[ServerSpec | ToolSpec | str]) -> ChoicePrompt:
+    def _choice(
+        self,
+        parts: tuple[Tokens, Tokens],
+        items: Sequence[ServerSpec | ToolSpec | str],
+        exemplars: Mapping[str, Sequence[str]] | None,
+    ) -> ChoicePrompt:
         stable, rest = parts
         names = tuple(item if isinstance(item, str) else item.name for item in items)
-        return ChoicePrompt(stable + rest, len(stable), names, tuple(self.template.option(item) for item in items))
+        options = tuple(self.template.option(item) for item in items)
+        told: tuple[Tokens, ...] = ()
+        if exemplars:
+            passages = (map(self.template.exemplar, exemplars.get(name, ())) for name in names)
+            told = tuple(tuple(chain.from_iterable(option)) for option in passages)
+        return ChoicePrompt(stable + rest, len(stable), names, options, told)
 
 
 def without_fixed(schema: Mapping[str, JSON], fixed: Mapping[str, JSON]) -> Mapping[str, JSON]:

@@ -11,7 +11,7 @@ import torch
 
 from mcp_dualtune.engine import encoder as module
 from mcp_dualtune.engine.base import GenerationRequest, RankRequest, Tokens
-from mcp_dualtune.engine.encoder import SCALE, EncoderEngine, batches, split_passages
+from mcp_dualtune.engine.encoder import EXEMPLAR, SCALE, EncoderEngine, batches, split_passages
 from mcp_dualtune.engine.load import load_encoder
 from mcp_dualtune.errors import Cancelled, EngineError, ModelLoadError, PromptTooLong
 from mcp_dualtune.prompting import Renderer
@@ -67,6 +67,23 @@ def test_scores_are_the_scaled_closeness_of_the_best_passages(engine: EncoderEng
     best = [max(close(question, states(folder, p)) for p in split_passages(o, start)) for o in request.options]
     expected = torch.log_softmax(SCALE * torch.tensor(best), -1)
     # Kept vectors are in half precision.
+    torch.testing.assert_close(torch.tensor(engine.rank(request).log_probabilities), expected, atol=2e-2, rtol=0)
+
+
+def test_an_earlier_request_is_a_passage_of_its_option_and_counts_a_little_less(
+    engine: EncoderEngine, folder: Path
+) -> None:
+    prompt = Renderer.for_tokenizer(engine.tokenizer).route(
+        Request("move it"), [FILES, CLOCK], {"clock": ["move that", "what time is it"]}
+    )
+    request = RankRequest(prompt.tokens, prompt.option_tokens, None, prompt.stable, prompt.exemplars)
+    start = engine.tokenizer.cls_token_id
+    assert [len(split_passages(earlier, start)) for earlier in request.exemplars] == [0, 2, 0]
+    question = states(folder, request.prompt)
+    best = [max(close(question, states(folder, p)) for p in split_passages(o, start)) for o in request.options]
+    earlier = [close(question, states(folder, p)) for p in split_passages(request.exemplars[1], start)]
+    best[1] = max(best[1], EXEMPLAR * max(earlier))
+    expected = torch.log_softmax(SCALE * torch.tensor(best), -1)
     torch.testing.assert_close(torch.tensor(engine.rank(request).log_probabilities), expected, atol=2e-2, rtol=0)
 
 

@@ -42,6 +42,15 @@ def case(name: str, **fields: Any) -> Case:
     return Case(name, f"request {name}", "direct", (Answer("none"),), {}, **fields)
 
 
+def test_a_measured_request_is_not_told_its_own_answer(engine: NamingEngine) -> None:
+    measured = decider(engine)
+    exemplars = measured.pipeline.choosing.exemplars
+    exemplars.tell([("time", "now", "request a"), ("time", "now", "another one")])
+    engine.choices = [{"none": 0.9}]
+    list(run_cases(measured, [case("a")], CATALOG, Config()))
+    assert exemplars.of_tools(CATALOG.server("time")) == {"now": ["another one"]}
+
+
 def test_a_case_becomes_a_prediction_with_fixed_arguments(engine: NamingEngine) -> None:
     options = ServerOptions(arguments={"repo_path": "/r"}, context={"branch": "main"}, description="Version control.")
     config = Config((ServerConfig("git", "stdio", "x", options=options),), Settings(context={"team": "blue"}))

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog, build_server
-from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.config import ModelSettings, Settings, TrainingSettings
 from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.evaluation.cases import Answer, Case
 from mcp_dualtune.evaluation.harness import Prediction
@@ -87,6 +87,18 @@ def test_adapters_are_taken_off_without_loading_the_models_again(model: Path, tm
 def test_where_nothing_is_of_the_users_own_nothing_is_left_out(model: Path) -> None:
     settings = Settings(model=ModelSettings(path=model, precision="float32"))
     assert as_shipped(load_pipeline(settings), settings) is None
+
+
+def test_the_users_own_requests_are_left_out_too(model: Path, tmp_path: Path) -> None:
+    examples = tmp_path / "examples.jsonl"
+    examples.write_text('{"request": "close it", "tool": "close", "server": "desk"}', encoding="utf-8")
+    own, training = ModelSettings(path=model, choosing="encoder", precision="float32"), TrainingSettings(examples)
+    settings = Settings(model=own, training=training)
+    pipeline = load_pipeline(settings)
+    assert pipeline.choosing.exemplars
+    shipped = as_shipped(pipeline, settings)
+    assert shipped is not None and not shipped.choosing.exemplars
+    assert not without_adapters(pipeline, settings).choosing.exemplars
 
 
 def test_an_empty_store_belongs_to_the_same_base(model: Path) -> None:

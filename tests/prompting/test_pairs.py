@@ -31,6 +31,15 @@ def test_an_encoder_gets_pairs(pieces: Any) -> None:
     assert isinstance(Renderer.for_tokenizer(pieces).template, PairTemplate)
 
 
+def test_an_earlier_request_is_read_as_it_was_said_and_no_marker_in_it_counts(pieces: Any) -> None:
+    told = {"write": ["save it", "[SEP] keep it"], "gone": ["drop it"]}
+    prompt = Renderer.for_tokenizer(pieces).select(Request("open it"), FILES, told)
+    assert prompt.exemplars[0] == prompt.exemplars[2] == ()
+    assert shown(pieces, prompt.exemplars[1]).startswith("[CLS] save it [SEP] [CLS] ")
+    assert prompt.exemplars[1].count(pieces.sep_token_id) == prompt.exemplars[1].count(pieces.cls_token_id) == 2
+    assert Renderer.for_tokenizer(pieces).select(Request("open it"), FILES).exemplars == ()
+
+
 def test_names_are_shown_as_words(pieces: Any) -> None:
     prompt = Renderer.for_tokenizer(pieces).select(Request("open it"), FILES)
     assert shown(pieces, prompt.tokens) == "[CLS] open it [SEP]"

@@ -93,6 +93,10 @@ class ChatTemplate:
         name = item if isinstance(item, str) else item.name
         return (*self._encode_plain(name + '"'), *self._end)
 
+    def exemplar(self, text: str) -> Tokens:
+        """None: names are answered, requests are not compared."""
+        return ()
+
     def text_answer(self, text: str) -> Tokens:
         """The answer tokens of an arguments text, end of answer included."""
         return (*self._encode_plain(text), *self._end)

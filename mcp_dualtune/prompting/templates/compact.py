@@ -101,6 +101,10 @@ class CompactTemplate:
         body = (self._ids[CHOICES[name]],) if name in CHOICES else self._text(name)
         return (*body, self._ids[END])
 
+    def exemplar(self, text: str) -> Tokens:
+        """None: names are answered, requests are not compared."""
+        return ()
+
     def text_answer(self, text: str) -> Tokens:
         """The answer tokens of an arguments text, end of answer included.
 

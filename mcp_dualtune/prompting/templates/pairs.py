@@ -3,6 +3,7 @@
     prompt     [CLS] request [SEP] (tool arguments : result [SEP])*
     server     [CLS] name: description, tools [SEP]  and  [CLS] tool: description (parameters) [SEP]  for each tool
     tool       [CLS] tool: description (parameters) [SEP]
+    exemplar   [CLS] request [SEP]
 
 An option of several passages is as good as its best one, so a server is found by any of its tools. An encoder has no
 answer to write, so the third stage needs another model.
@@ -73,6 +74,10 @@ class PairTemplate:
         for tool in item.tools:
             passages += self._tool(tool)
         return passages
+
+    def exemplar(self, text: str) -> Tokens:
+        """The passage of an earlier request, as a request without a history is read."""
+        return self._passage(self._ends(self._text(text), REQUEST_TOKENS))
 
     def text_answer(self, text: str) -> Tokens:
         """Not for encoders.

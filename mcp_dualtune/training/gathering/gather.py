@@ -7,6 +7,7 @@ wrote.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mcp_dualtune.config import Config
@@ -39,9 +40,11 @@ def gather(
         TrainingError: a source that was asked for cannot be used.
     """
     training, trace = config.settings.training, config.settings.trace.file
-    parts = [corrections(training.examples, servers)] if training.examples else []
+    known = corrections(training.examples, servers) if training.examples else Gathered()
+    parts = [replace(known.only("correction"), left_out=known.left_out)]
     if own is not None:
         parts.append(Gathered(tuple(Sourced(example, "own") for example in read_examples(own, servers))))
+    parts.append(known.only("own"))  # given to an earlier training: the user may have changed the file since
     if training.trace:
         if trace is None:
             hint = "Name the file in dualtune.trace.file, or set dualtune.training.trace to false."

@@ -20,6 +20,8 @@ Source = Literal["correction", "own", "trace", "writer", "sampling"]
 """`correction`: the user put a past decision right; `own`: a file of the user's; `trace`: a call that worked;
 `writer`: a chat model wrote it; `sampling`: the model of an MCP client wrote it."""
 SAID_BY_PEOPLE = frozenset({"correction", "own", "trace"})
+REMEMBERED = frozenset({"correction", "own"})
+"""What the user vouches for: requests are compared with these."""
 OTHERWISE = "another source says otherwise, or the same"
 UNSAID = "a value that the request does not say"
 
@@ -48,6 +50,10 @@ class Gathered:
         """Those that people said: what is asked for how often shows in these alone."""
         return [one.example for one in self.examples if one.example.server == server and one.source in SAID_BY_PEOPLE]
 
+    def only(self, source: Source) -> Gathered:
+        """The examples of one source, and nothing of what was left out."""
+        return Gathered(tuple(one for one in self.examples if one.source == source))
+
     def counts(self, server: str | None = None, tool: str | None = None) -> dict[str, int]:
         """By source, how many examples there are, of one server or tool or of all: what a manifest says."""
         wanted = (
@@ -68,11 +74,11 @@ def merged(*parts: Gathered) -> Gathered:
         for one in part.examples:
             key = one.example.server, " ".join(one.example.request.casefold().split())
             if key in before:
-                left[OTHERWISE] += 1
+                left[OTHERWISE] += kept[key] != one  # what training was given before stands in the file of corrections
             else:
                 # Within one source the later line is the newer one.
                 kept[key] = one
-    return Gathered(tuple(kept.values()), dict(left))
+    return Gathered(tuple(kept.values()), dict(+left))
 
 
 def whole_example(row: Mapping[str, object], servers: Sequence[ServerSpec]) -> OwnExample:

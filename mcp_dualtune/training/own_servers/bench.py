@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -20,6 +20,7 @@ from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import encoder_folder, load_pipeline, model_folder, shelves_of
 from mcp_dualtune.pipeline.decide import Pipeline
+from mcp_dualtune.pipeline.exemplars import Exemplars, Row
 from mcp_dualtune.prompting.reading import ELSEWHERE
 from mcp_dualtune.security.untrusted import clean_server
 from mcp_dualtune.training.loop import Watch
@@ -56,13 +57,23 @@ class Bench:
                 "dualtune.model.path; the finished adapters are served by vLLM or llama.cpp as they are.",
             )
         model = settings.model
-        self.settings = replace(settings, model=replace(model, adapters=(candidates, *model.adapters)))
+        self.remembered = Exemplars(settings.training.examples)
+        """What requests are compared with in serving; what is measured here may not be compared with itself."""
+        self.settings = replace(
+            settings,
+            model=replace(model, adapters=(candidates, *model.adapters)),
+            training=replace(settings.training, examples=None),
+        )
         self._makers: dict[Kind, Maker | CausalMaker] = {}
 
     @cached_property
     def pipeline(self) -> Pipeline:
         """What serves, loaded."""
         return load_pipeline(self.settings)
+
+    def compare_with(self, exemplars: Iterable[Row]) -> None:
+        """What is measured from now on is compared with these requests."""
+        self.pipeline.choosing.exemplars.tell(exemplars)
 
     def shown(self, server: ServerSpec) -> ServerSpec:
         """The server as the models see it."""

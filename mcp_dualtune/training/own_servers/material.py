@@ -14,8 +14,10 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mcp_dualtune.pipeline.exemplars import Row
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.gathering import Gathered
+from mcp_dualtune.training.gathering.gathered import REMEMBERED
 from mcp_dualtune.training.records import Case, Entry, fill
 from mcp_dualtune.training.sources import Corpus, tuned_corpus
 from mcp_dualtune.training.synthesis import Part, Synthesis, synthesise
@@ -54,6 +56,8 @@ class Material:
     """The same for each tool, negatives left out."""
     skipped: Mapping[str, str] = field(default_factory=dict)
     """Tools that nothing could be made for, and why."""
+    exemplars: tuple[Row, ...] = ()
+    """The examples of the training part that the user vouches for: what is measured may be compared with these only."""
     everything: Part | None = None
     """The training part with the gathered requests of the gate and the report too; None where there are none."""
 
@@ -122,7 +126,11 @@ def make_material(
         counted = {MADE_UP: made_up, EXECUTED: len(results.get(tool.name, ()))}
         by_tool[tool.name] = _some(counted) | gathered.counts(server.name, tool.name)
     sources = _some(in_all) | gathered.counts(server.name)
-    return Material(server, training, tuple(gate), tuple(report), judged, sources, by_tool, made.skipped, everything)
+    vouched = {one.example.request for one in gathered.examples if one.source in REMEMBERED}
+    exemplars = tuple((e.server, e.tool, e.request) for e in split.learnt if e.request in vouched)
+    return Material(
+        server, training, tuple(gate), tuple(report), judged, sources, by_tool, made.skipped, exemplars, everything
+    )
 
 
 def _some(counts: Mapping[str, int]) -> dict[str, int]:

@@ -138,6 +138,7 @@ class _Run:
     def _run(self) -> Outcome:
         state, name = self.state, self.server.name
         before = state.get("before") or self._before()
+        self.bench.compare_with(self.material.exemplars)
         self.tasks, after = self._tasks(before), state.get("after")
         unreached = []
         for number, task in enumerate(self.tasks):
@@ -172,6 +173,8 @@ class _Run:
         """What the adapters in use come to: as a whole, and stage by stage."""
         started, pipeline, material = self.spent, self.bench.pipeline, self.material
         self.tell.phase(f"{self.server.name}: measuring the adapters in use")
+        known = self.bench.remembered.of_tools(self.server)
+        self.bench.compare_with(row for row in material.exemplars if row[2] in known.get(row[1], ()))
         probe = material.report[: min(8, len(material.report))]
         measure_whole(pipeline, self.server, probe)
         pace = (self.spent - started) / max(len(probe), 1)
@@ -179,6 +182,7 @@ class _Run:
         cases = len(material.report) if math.isinf(budget) else max(SAMPLE, int(budget * MEASURING / max(pace, 1e-6)))
         self.state.put(cases, "sample")
         whole = measure_whole(pipeline, self.server, self._sample(material.report))
+        self.bench.compare_with(material.exemplars)  # as the new adapter will be: what it adds to them counts
         select = measure_select(pipeline, self.server, self._sample(material.gate))
         tools = {}
         for tool in self.server.tools:

@@ -8,12 +8,17 @@ from pathlib import Path
 import pytest
 
 from mcp_dualtune.errors import TrainingError
-from mcp_dualtune.training.gathering.corrections import GONE, correct, corrections
+from mcp_dualtune.training.gathering.corrections import GONE, corrections, remember
+from mcp_dualtune.training.gathering.gathered import Sourced
 from mcp_dualtune.training.synthesis.own_examples import OwnExample, read_examples
 from tests.training.invented_servers import invented
 
 SERVERS = (invented("helpdesk"), invented("shop"))
 CLOSE = OwnExample("shut SUP-77", "helpdesk", "close_ticket", {"ticket_key": "SUP-77"})
+
+
+def correct(file: Path, example: OwnExample) -> int:
+    return remember(file, [Sourced(example, "correction")])
 
 
 def test_what_is_kept_is_read_by_both_readers(tmp_path: Path) -> None:
@@ -36,6 +41,17 @@ def test_a_later_correction_of_the_same_request_takes_its_place_and_nothing_else
     lines = file.read_text("utf-8").splitlines()
     assert lines[:2] == ["// mine", other]
     assert [json.loads(line)["tool"] for line in lines[2:]] == ["get_ticket"]
+
+
+def test_what_training_was_given_is_marked_and_takes_the_place_of_what_was_said_before(tmp_path: Path) -> None:
+    file = tmp_path / "examples.jsonl"
+    correct(file, CLOSE)
+    own = [Sourced(CLOSE, "own"), Sourced(OwnExample("anything for me?", "helpdesk", "list_tickets", {}), "own")]
+    assert remember(file, own) == 1
+    assert remember(file, own) == 2
+    found = corrections(file, SERVERS)
+    assert found.examples == tuple(own)
+    assert read_examples(file, SERVERS) == [one.example for one in own]
 
 
 def test_corrections_of_other_servers_are_not_looked_at_and_old_ones_are_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from mcp_dualtune.catalog.catalog import build_server
 from mcp_dualtune.config import Config, Settings, TraceSettings, TrainingSettings, WriterSettings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering import Gathered, Sourced, gather, merged
-from mcp_dualtune.training.gathering.corrections import correct
+from mcp_dualtune.training.gathering.corrections import remember
 from mcp_dualtune.training.gathering.gathered import OTHERWISE
 from mcp_dualtune.training.synthesis import synthesise
 from mcp_dualtune.training.synthesis.own_examples import OwnExample, with_examples
@@ -28,7 +29,7 @@ NOTES = build_server(
 
 def test_every_source_is_marked_and_the_user_is_believed_first(tmp_path: Path) -> None:
     data, own, trace = tmp_path / "data.jsonl", tmp_path / "own.jsonl", tmp_path / "trace.jsonl"
-    correct(data, OwnExample("note buy milk", "notes", "none"))
+    remember(data, [Sourced(OwnExample("note buy milk", "notes", "none"), "correction")])
     own.write_text(json.dumps({"request": "scribble eggs", "tool": "add", "arguments": {"text": "eggs"}}))
     record(trace, "note buy milk", "buy milk")
     record(trace, "write down call Ana", "call Ana")
@@ -48,6 +49,19 @@ def test_every_source_is_marked_and_the_user_is_believed_first(tmp_path: Path) -
     # What the config fixes is not missing from a request.
     assert not texts & {template.text for template, _ in entry.missing}
     assert "note buy milk" in part.refused
+
+
+def test_what_an_earlier_training_was_given_is_known_and_the_file_of_today_is_believed(tmp_path: Path) -> None:
+    data, own = tmp_path / "data.jsonl", tmp_path / "own.jsonl"
+    known = [OwnExample("scribble eggs", "notes", "none"), OwnExample("jot eggs", "notes", "none")]
+    remember(data, [Sourced(example, "own") for example in known])
+    own.write_text(json.dumps({"request": "scribble eggs", "tool": "add", "arguments": {"text": "eggs"}}))
+    config = Config(settings=Settings(training=TrainingSettings(data)))
+    found = gather(config, (NOTES,), own)
+    assert [(one.example.tool, one.source) for one in found.examples] == [("add", "own"), ("none", "own")]
+    assert found.left_out == {OTHERWISE: 1}
+    remember(data, found.examples)
+    assert gather(config, (NOTES,), own) == replace(found, left_out={})
 
 
 def test_nothing_is_read_or_asked_that_the_config_does_not_allow(tmp_path: Path) -> None:

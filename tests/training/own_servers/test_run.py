@@ -16,15 +16,17 @@ import pytest
 from mcp_dualtune.adapter_registry.manifest import load_manifest
 from mcp_dualtune.catalog.catalog import load_catalog_file
 from mcp_dualtune.cli.main import main
-from mcp_dualtune.config import ModelSettings, Settings
+from mcp_dualtune.config import ModelSettings, Settings, TrainingSettings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.training.gathering import Gathered, Sourced
+from mcp_dualtune.training.gathering.corrections import remember
 from mcp_dualtune.training.own_servers import budget, judging, material, run
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning
 from mcp_dualtune.training.own_servers.budget import expected_use, ordered, parse_budget, planned
 from mcp_dualtune.training.own_servers.install import install
 from mcp_dualtune.training.own_servers.material import Material, make_material
+from mcp_dualtune.training.own_servers.measuring import Tally, Whole
 from mcp_dualtune.training.own_servers.run import Wish, train_server
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.synthesis.own_examples import OwnExample
@@ -109,6 +111,40 @@ def test_training_sees_no_wording_that_is_measured_and_the_parts_differ() -> Non
     assert make_material(small(), 0).digest == made.digest != make_material(small(), 1).digest
     for part in (made.gate, made.report):
         assert {case.tool for case in part} >= {"none", "finish", *(tool.name for tool in small().tools)}
+
+
+def test_requests_are_compared_only_with_what_is_not_measured_and_what_the_user_vouches_for() -> None:
+    own = [Sourced(OwnExample(f"ticket {n} is done", "helpdesk", "list_tickets", {}), "own") for n in range(15)]
+    other = Sourced(OwnExample("anything about printers?", "helpdesk", "update_ticket"), "writer")
+    made = make_material(small(), 0, Gathered((*own, other)))
+    compared = {request for _, _, request in made.exemplars}
+    assert compared == {one.example.request for one in own} - {case.query for case in (*made.gate, *made.report)}
+    assert len(compared) == 7
+
+
+def test_before_is_measured_with_what_was_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "examples.jsonl"
+    own = [Sourced(OwnExample(f"ticket {n} is done", "helpdesk", "list_tickets", {}), "own") for n in range(15)]
+    remember(file, own[:10])
+    seen: dict[str, set[str]] = {}
+
+    def measured(name: str) -> Any:
+        def measure(pipeline: Any, server: ServerSpec, *rest: Any) -> Any:
+            known = pipeline.choosing.exemplars.of_tools(server)
+            seen[name] = set(known.get("list_tickets", ()))
+            return Whole(Tally(), Tally(), Tally()) if name == "whole" else Tally()
+
+        return measure
+
+    for name in ("whole", "select", "arguments"):
+        monkeypatch.setattr(run, f"measure_{name}", measured(name))
+    wish, settings = Wish(gathered=Gathered(tuple(own)), budget=0.1), Settings(training=TrainingSettings(examples=file))
+    state = RunState.open(tmp_path, "helpdesk", {}, again=False)
+    made = run._Run(small(), settings, wish, state, Told())
+    made._before()
+    learnt = {request for _, _, request in made.material.exemplars}
+    assert seen["select"] == learnt
+    assert seen["whole"] == learnt & {one.example.request for one in own[:10]} < learnt
 
 
 def test_true_results_stand_in_the_place_of_made_up_ones_and_sources_are_counted() -> None:
@@ -247,6 +283,8 @@ def test_the_commands_of_the_tutorial_run(
             requests.append(printed["servers"][0]["requests"])
             assert printed["left_out"] == {}
         assert words[1] != "adapters" or printed["adapters"]
+    kept = [json.loads(line) for line in (tmp_path / "corrections.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row.get("source") for row in kept] == [None, "own", "own", "own"]
     first, last = requests
     assert first.keys() == {"synthesis"}
     assert (last["correction"], last["own"]) == (1, 3)
