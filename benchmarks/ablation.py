@@ -16,6 +16,10 @@ A budget in steps, not minutes: other work on the machine takes nothing away fro
 Each is measured with constraints (values begin and end at words and have the schema's type, the decoder obeys the
 grammar) and without. `tool` and `arguments` count the requests with the right server, `call` all of them. Only the
 phrases of this package are needed. Every adapter is kept in --runs, and a second run goes on where the first ended.
+
+    python -m benchmarks.ablation --shipped
+
+trains nothing, and measures base and the adapters that are shipped on the built-in suites.
 """
 
 from __future__ import annotations
@@ -35,14 +39,18 @@ import torch
 
 from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, TrainingData
 from mcp_dualtune.adapter_registry.store import AdapterStore
-from mcp_dualtune.catalog.catalog import Catalog
+from mcp_dualtune.catalog.catalog import Catalog, load_catalog_file
+from mcp_dualtune.config import Config, Settings
 from mcp_dualtune.engine.base import Completion, GenerationRequest
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.generate import HFEngine
 from mcp_dualtune.engine.load import load_encoder, load_model, model_digest
 from mcp_dualtune.engine.reading import POINTER, attach_head
 from mcp_dualtune.errors import EngineError
-from mcp_dualtune.evaluation.score import Rate, same_arguments
+from mcp_dualtune.evaluation.cases import built_in, load_suite
+from mcp_dualtune.evaluation.harness import Decider, run_cases
+from mcp_dualtune.evaluation.score import Rate, same_arguments, score
+from mcp_dualtune.evaluation.ways import without_adapters
 from mcp_dualtune.models import embedded_model, encoder_folder
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.pipeline.reading import Reader
@@ -291,11 +299,31 @@ def measure(decided: Pipeline, corpus: Corpus, category: str, cases: Sequence[Ca
 
 def row(category: str, variant: str, constrained: bool, rates: Mapping[str, Rate]) -> str:
     """One line of the Markdown table."""
-    cells = []
-    for rate in rates.values():
-        low, high = rate.interval or (0.0, 1.0)
-        cells.append(f"{100 * (rate.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})")
-    return f"| {category} | {variant} | {'yes' if constrained else 'no'} | {' | '.join(cells)} |"
+    cells = " | ".join(map(share, rates.values()))
+    return f"| {category} | {variant} | {'yes' if constrained else 'no'} | {cells} |"
+
+
+def share(rate: Rate) -> str:
+    """Per cent with the 95 % interval."""
+    low, high = rate.interval or (0.0, 1.0)
+    return f"{100 * (rate.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})"
+
+
+def shipped() -> None:
+    """The built-in suites without any adapter and with those that come with the package."""
+    config = Config(settings=Settings())
+    decider = Decider.load(config)
+    print("| suite | variant | server % | tool % | call % | whole decision % |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    for suite in ("seven", "unseen"):
+        files = built_in(suite)
+        assert files is not None
+        cases, catalog = load_suite(files[0]), load_catalog_file(files[1])
+        base = Decider(without_adapters(decider.pipeline, config.settings))
+        for name, way in (("base", base), ("shipped", decider)):
+            rates = score(cases, list(run_cases(way, cases, catalog, config))).rates
+            counted = (rates.server, rates.tool, rates.full_call, rates.decision)
+            print(f"| {suite} | {name} | {' | '.join(map(share, counted))} |", flush=True)
 
 
 def main() -> None:
@@ -306,7 +334,10 @@ def main() -> None:
     parser.add_argument("--categories", default=",".join(CATEGORIES))
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where adapters are kept")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
+    parser.add_argument("--shipped", action="store_true", help="measure the shipped adapters on the built-in suites")
     args = parser.parse_args()
+    if args.shipped:
+        return shipped()
     corpus = tuned_corpus()
     adapters = Adapters(corpus, args.runs, args.steps)
     print("| category | variant | constrained | server % | tool % | arguments % | call % |")
