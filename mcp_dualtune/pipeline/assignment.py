@@ -11,7 +11,7 @@ import heapq
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -82,8 +82,10 @@ class _Reading:
     """The literals of the request that some slot has."""
 
 
-def found_values(page: Page, pointers: Pointers, likeness: Likeness | None = None) -> list[Found]:
-    """The likeliest reading of all slots of a page, in their order."""
+def found_values(
+    page: Page, pointers: Pointers, likeness: Likeness | None = None, used: Collection[str] = ()
+) -> list[Found]:
+    """The likeliest reading of all slots of a page, in their order; what an earlier call `used` has had its use."""
     said = [said_option(page, slot) for slot in range(len(page.slots))]
     chances = [_states(row, option) for row, option in zip(pointers.states, said, strict=True)]
     states = [max(range(len(row)), key=row.__getitem__) for row in chances]
@@ -93,7 +95,7 @@ def found_values(page: Page, pointers: Pointers, likeness: Likeness | None = Non
         slot: _sets(page, pointers, slot) if slot in lists else _candidates(page, pointers, slot, likeness, said[slot])
         for slot in wanted
     }
-    readings = _read_jointly(page, candidates, chances)
+    readings = _read_jointly(page, candidates, chances, used)
     best = dict(readings[0].chosen)
     found = []
     for slot, row in enumerate(chances):
@@ -133,10 +135,13 @@ def _lists(page: Page, pointers: Pointers, wanted: Sequence[int]) -> set[int]:
 
 
 def _read_jointly(
-    page: Page, candidates: Mapping[int, Sequence[Candidate]], chances: Sequence[Sequence[float]]
+    page: Page,
+    candidates: Mapping[int, Sequence[Candidate]],
+    chances: Sequence[Sequence[float]],
+    used: Collection[str],
 ) -> list[_Reading]:
     """The likeliest ways to give the slots their values or none, best first; slots without candidates are left out."""
-    told, beam = literals(page), [_Reading()]
+    told, beam = [place for place in literals(page) if _text(page, place) not in used], [_Reading()]
     for slot, options in candidates.items():
         if options:
             given, absent = (math.log(max(chances[slot][state], FAINT)) for state in (GIVEN, ABSENT))
@@ -170,6 +175,10 @@ def _weight(page: Page, slot: int, option: Candidate, reading: _Reading) -> floa
         if single and not met and _kind(page.slots[slot]) == _kind(page.slots[other]) != "options":
             weight += IN_ORDER if chosen.spans < option.spans else -IN_ORDER
     return weight
+
+
+def _text(page: Page, place: Place) -> str:
+    return page.sources[place[0]].text[place[1] : place[2]]
 
 
 def _meet(one: Span, other: Span) -> bool:

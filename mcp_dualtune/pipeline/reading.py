@@ -7,7 +7,7 @@ words stays open for the model that writes. (Leaving unsure readings to it was m
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
@@ -58,10 +58,11 @@ class Reader:
             return readings
         pages = self.template.pages(replace(request, text=text), tool, slots, facts)
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
+        used = frozenset(text for item in request.history for text in texts(item.call.arguments))
         found: dict[str, list[tuple[Slot, Found]]] = {}
         for page, pointers in zip(pages, scores, strict=True):
             alike = likeness(self.engine, self.template, page, cancel)
-            for slot, one in zip(page.slots, found_values(page, pointers, alike), strict=True):
+            for slot, one in zip(page.slots, found_values(page, pointers, alike, used), strict=True):
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():
             self._take(readings, name, parts)
@@ -82,6 +83,17 @@ class Reader:
             except ValueError:
                 return
         readings.probability *= math.prod(found.probability for _, found in parts)
+
+
+def texts(value: JSON) -> Iterator[str]:
+    """All texts and numbers in a value, as they would be said."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+    elif not isinstance(value, bool) and value is not None:
+        yield str(value)
 
 
 Part = tuple[tuple[str, ...], tuple[JSON, ...]]

@@ -36,6 +36,13 @@ def test_a_name_in_the_request_goes_to_a_slot_that_may_have_it() -> None:
         assert found_values(page, pointers)[slot_number(page, "target")].state == state
 
 
+def test_what_an_earlier_call_has_used_need_not_go_to_a_slot_again() -> None:
+    page = page_of("look into log/v2 and open what is there")
+    pointers = said(page, {("source",): [("log/v2", 0.3), ("what", 0.6)]})
+    assert found_values(page, pointers)[slot_number(page, "source")].values == ("log/v2",)
+    assert found_values(page, pointers, used={"log/v2"})[slot_number(page, "source")].values == ("what",)
+
+
 def test_a_slot_is_left_out_when_its_words_belong_to_another() -> None:
     page = page_of("move a.md")
     found = found_values(page, said(page, {("source",): [("a.md", 0.9)], ("target",): [("a.md", 0.8)]}))
