@@ -130,6 +130,14 @@ def load_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def adapters_in(folder: Path) -> list[Path]:
+    """The folders of all adapters in a folder, itself included; hidden folders hold what is not in use."""
+    found = (
+        path for path in folder.rglob(FILE_NAME) if not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
+    return sorted(path.parent for path in found)
+
+
 def file_digest(path: Path) -> str:
     """sha256 hex of a file.
 

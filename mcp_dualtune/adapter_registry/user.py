@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, load_manifest
+from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, adapters_in, load_manifest
 from mcp_dualtune.adapter_registry.package import Staged
 from mcp_dualtune.errors import AdapterError
 
@@ -89,12 +89,8 @@ class UserAdapters:
 
     def _place(self, manifest: Manifest) -> Path:
         """Where an adapter of this name and base lies, or will lie."""
-        for path in sorted(self.folder.rglob(FILE_NAME)):
-            if not any(part.startswith(".") for part in path.relative_to(self.folder).parts) and _is(
-                manifest, path.parent
-            ):
-                return path.parent
-        return self.folder / _label(manifest)
+        same = (path for path in adapters_in(self.folder) if _is(manifest, path))
+        return next(same, self.folder / _label(manifest))
 
     def _backup(self, manifest: Manifest) -> Path:
         return self.folder / REPLACED / _label(manifest)

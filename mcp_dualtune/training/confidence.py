@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
-from mcp_dualtune.adapter_registry.manifest import FILE_NAME, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import adapters_in, load_manifest, save_manifest
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog
 from mcp_dualtune.engine.encoder import EncoderEngine
@@ -109,6 +109,6 @@ def fit(judged: Sequence[Judged]) -> float:
 
 def apply(folder: Path, factor: float) -> None:
     """Multiply the temperatures of all reading adapters below `folder`."""
-    for path in folder.rglob(FILE_NAME):
-        manifest = load_manifest(path.parent)
-        save_manifest(replace(manifest, temperature=round(manifest.temperature * factor, 3)), path.parent)
+    for path in adapters_in(folder):
+        manifest = load_manifest(path)
+        save_manifest(replace(manifest, temperature=round(manifest.temperature * factor, 3)), path)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcp_dualtune.adapter_registry.manifest import FILE_NAME, WEIGHTS, file_digest, load_manifest
+from mcp_dualtune.adapter_registry.manifest import WEIGHTS, adapters_in, file_digest, load_manifest
 from mcp_dualtune.adapter_registry.package import staged
-from mcp_dualtune.adapter_registry.user import REPLACED, UserAdapters
+from mcp_dualtune.adapter_registry.user import UserAdapters
 from mcp_dualtune.training.own_servers.outcome import Made
 
 REPLACING, NEW, BEFORE = STATES = "installed, replacing one", "installed", "installed before"
@@ -40,7 +40,7 @@ def install(kept: Sequence[Made], place: Path) -> tuple[Installed, ...]:
     Raises:
         AdapterError: the folder of the user's adapters cannot be changed.
     """
-    known = {_identity(path.parent) for path in place.rglob(FILE_NAME) if REPLACED not in path.parts}
+    known = {_identity(path) for path in adapters_in(place)}
     done = []
     for made in kept:
         states = set()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcp_dualtune.adapter_registry.manifest import FILE_NAME, WEIGHTS
+from mcp_dualtune.adapter_registry.manifest import WEIGHTS, adapters_in
 from mcp_dualtune.training.own_servers.measuring import CONFUSIONS, Tally, Whole
 
 
@@ -110,11 +110,6 @@ def summary(whole: Whole) -> dict[str, Any]:
         "tool": share(whole.tool), "full_call": share(whole.call), "decision": share(whole.decision),
         "confusions": confusions,
     }  # fmt: skip
-
-
-def adapters_in(folder: Path) -> list[Path]:
-    """The folders of all adapters in a folder, itself included."""
-    return sorted(path.parent for path in folder.rglob(FILE_NAME))
 
 
 def megabytes(folder: Path) -> float:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
-from mcp_dualtune.adapter_registry.manifest import load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import adapters_in, load_manifest, save_manifest
 from mcp_dualtune.training.loop import Watch
 from mcp_dualtune.training.own_servers.bench import Bench
 from mcp_dualtune.training.own_servers.budget import Task
 from mcp_dualtune.training.own_servers.material import Material
-from mcp_dualtune.training.own_servers.outcome import Made, adapters_in, megabytes
+from mcp_dualtune.training.own_servers.outcome import Made, megabytes
 from mcp_dualtune.training.own_servers.run_state import RunState
 
 CHECKPOINTS = "checkpoints/refit"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from mcp_dualtune.adapter_registry.manifest import Scores, load_manifest, save_manifest
+from mcp_dualtune.adapter_registry.manifest import Scores, adapters_in, load_manifest, save_manifest
 from mcp_dualtune.config import Settings
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.training.gathering import Gathered
@@ -40,7 +40,7 @@ from mcp_dualtune.training.own_servers.measuring import (
     measure_select,
     measure_whole,
 )
-from mcp_dualtune.training.own_servers.outcome import Made, Outcome, adapters_in, megabytes, rounded, summary
+from mcp_dualtune.training.own_servers.outcome import Made, Outcome, megabytes, rounded, summary
 from mcp_dualtune.training.own_servers.refit import refit
 from mcp_dualtune.training.own_servers.run_state import RunState
 from mcp_dualtune.training.records import Case

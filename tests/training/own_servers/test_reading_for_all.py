@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from mcp_dualtune.adapter_registry.manifest import load_manifest
+from mcp_dualtune.adapter_registry.manifest import adapters_in, load_manifest
 from mcp_dualtune.config import ModelSettings, Settings
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.training.own_servers.bench import Bench, Tuning
 from mcp_dualtune.training.own_servers.budget import reading_task
 from mcp_dualtune.training.own_servers.install import install
 from mcp_dualtune.training.own_servers.material import make_material
-from mcp_dualtune.training.own_servers.outcome import Made, adapters_in, megabytes
+from mcp_dualtune.training.own_servers.outcome import Made, megabytes
 from mcp_dualtune.types import ServerSpec
 from tests.training.invented_servers import invented
 
