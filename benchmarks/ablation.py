@@ -166,8 +166,15 @@ class Adapters:
         return [variant for variant in VARIANTS if enough or variant != "hierarchy"]
 
     def _tools(self, category: str) -> list[tuple[str, ToolSpec]]:
-        servers = servers_of(self.corpus, category)
-        return [(s, t) for s in servers for t in self.corpus.servers[s].tools if t.input_schema.get("properties")]
+        """Those with parameters, and with requests that fit a page: one has more options than a page that is learnt."""
+        tools = [(s, t) for s in servers_of(self.corpus, category) for t in self.corpus.servers[s].tools]
+        rng = random.Random("tools")
+        return [
+            (s, t)
+            for s, t in tools
+            if t.input_schema.get("properties")
+            and any(self.reader.arguments(rng, [s], rename=0.0, tool=t.name) for _ in range(5))
+        ]
 
     def _choices(self, servers: Sequence[str], rng: random.Random) -> Any:
         if len(servers) > 1 and rng.random() < 0.5:

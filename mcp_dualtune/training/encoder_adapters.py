@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ LISTED_TOOLS = 5
 EASIER = 0.6
 """What the fitted temperature of `select/<server>` is multiplied with: half of what it is fitted on are held-out
 phrases, which are harder than what people ask."""
+TRIES = 200
+"""Groups in a row that may come out empty, as some requests are too long for a page."""
 HELD_OUT_GROUPS, READING_GROUPS, TOOL_GROUPS = 24, 60, 16
 TUNED_SHARE, READ_TUNED, READ_GENERAL, READ_DRILLS = 0.35, 0.22, 0.64, 0.08
 """Shares of lists and of pages. Tuned servers get adapters of their own on top; servers never seen have only these."""
@@ -235,12 +238,13 @@ def load_trainable(base: Path) -> Any:
 
 
 def groups(make: Make, seed: str, start: int) -> Iterator[Any]:
-    """Endless groups; group k depends on (seed, k) only, so the stream can start anywhere."""
-    number = start
-    while True:
+    """Groups; group k depends on (seed, k) only, so the stream can start anywhere.
+
+    It ends only where nothing can be made, such as pages for a tool whose options fill more than one.
+    """
+    for number in count(start):
         rng = random.Random(f"{seed}/{number}")
-        group = make(rng)
-        while not group:
-            group = make(rng)
+        group = next((group for _ in range(TRIES) if (group := make(rng))), None)
+        if group is None:
+            return
         yield group
-        number += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -28,6 +28,7 @@ from mcp_dualtune.training.own_servers.budget import Kind, Task
 from mcp_dualtune.training.own_servers.causal import CausalMaker
 from mcp_dualtune.training.own_servers.makers import Chooser, Maker, ReadingMaker, WritingMaker, learnt_tools, origin
 from mcp_dualtune.training.own_servers.material import Material
+from mcp_dualtune.training.reading import Reading
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
 
 SAMPLED = 10
@@ -87,7 +88,9 @@ class Bench:
             return {}
         if self.pipeline.reader is None:
             return {"write": 1.0}
-        return {"read": 1.0, "write": self._written(material, tool)}
+        read = self._read(material, tool)
+        # Of a tool with more options than a page holds nothing can be learnt.
+        return {**({"read": 1.0} if read else {}), "write": _written(read)}
 
     def train(self, task: Task, material: Material, seed: int, runs: Path, output: Path, watch: Watch) -> Manifest:
         """Train into `output`: one adapter, or of the kind `read` one for each tool."""
@@ -132,14 +135,18 @@ class Bench:
             return CausalMaker(folder, seat.engine.digest, material, dict(self.tuning.recipe), self.tuning.launcher)
         return WritingMaker(folder, seat.engine.digest, material, seat.adapters.best("arguments"))
 
-    def _written(self, material: Material, tool: ToolSpec) -> float:
-        """The share of requests to a tool in which some value does not stand on the page."""
+    def _read(self, material: Material, tool: ToolSpec) -> list[Reading]:
+        """Some of what can be learnt of reading for a tool."""
         maker = self._maker("read", material)
         assert isinstance(maker, ReadingMaker)
         groups = islice(maker.pages(tool.name, "sampled"), SAMPLED)
-        read = [reading for group in groups for reading in group]
-        written = [reading for reading in read if any(target.state == ELSEWHERE for target in reading.targets)]
-        return len(written) / len(read) if read else 1.0
+        return [reading for group in groups for reading in group]
+
+
+def _written(read: Sequence[Reading]) -> float:
+    """The share of requests to a tool in which some value does not stand on the page."""
+    written = [reading for reading in read if any(target.state == ELSEWHERE for target in reading.targets)]
+    return len(written) / len(read) if read else 1.0
 
 
 def _hush() -> None:

@@ -58,3 +58,22 @@ def test_all_are_installed_and_one_that_was_lost_comes_back(trained: Path, tmp_p
     for tool in helpdesk().tools:
         adapter = reader.adapters.best("arguments", "helpdesk", tool.name, tool.schema_fingerprint)
         assert adapter is not None and tmp_path in adapter.path.parents
+
+
+@pytest.mark.timeout(120)
+def test_a_tool_whose_options_fill_the_page_is_not_learnt_to_read(tmp_path: Path) -> None:
+    kinds = [
+        f"{first}-{second} ticket"
+        for first in ("open", "blocked", "urgent", "late")
+        for second in "abcdefghijklmnopqrst"
+    ]
+    schema = {"type": "object", "properties": {"kind": {"type": "string", "enum": kinds}}, "required": ["kind"]}
+    tool = replace(
+        helpdesk().tools[0], name="count_kind", description="Counts one kind of tickets.", input_schema=schema
+    )
+    server = replace(helpdesk(), tools=(tool, helpdesk().tools[1]))
+    material = make_material(server, 0)
+    assert any(entry.tool == "count_kind" and entry.requests for entry in material.training.entries)
+    bench = Bench(Settings(), tmp_path, Tuning())
+    assert bench.kinds(material, tool) == {"write": 1.0}
+    assert bench.kinds(material, server.tools[1])["read"] == 1.0
