@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -29,6 +30,25 @@ def shown(pieces: Any, tokens: tuple[int, ...]) -> str:
 
 def test_an_encoder_gets_pairs(pieces: Any) -> None:
     assert isinstance(Renderer.for_tokenizer(pieces).template, PairTemplate)
+
+
+def test_parameters_that_are_explained_or_have_options_make_a_second_passage(pieces: Any) -> None:
+    schema = {
+        "properties": {
+            "sortBy": {"enum": ["name", "date", *range(20)]},
+            "tags": {"type": "array", "items": {"enum": ["a", "b"]}, "description": "Marks\n of it"},
+            "page": True,
+        }
+    }
+    tool = ToolSpec("files", "listAll", "Lists files. Slow on large disks.", schema, "")
+    (option, *_) = (
+        Renderer.for_tokenizer(pieces).select(Request("open it"), replace(FILES, tools=(tool,))).option_tokens
+    )
+    brief, detailed = shown(pieces, option).removesuffix(" [SEP]").split(" [SEP] ")
+    assert brief == "[CLS] list all : lists files . slow on large disks . ( sort by , tags , page )"
+    # Eight options are shown; the vocabulary of this test knows neither 2 nor 5, dash nor semicolon.
+    options, tags = "name , date , 0 , 1 , [UNK] , 3 , 4 , [UNK]", "[UNK] tags [UNK] marks of it [ a , b ] [UNK]"
+    assert detailed == f"[CLS] list all : lists files . ( sort by [ {options} ] {tags} page )"
 
 
 def test_an_earlier_request_is_read_as_it_was_said_and_no_marker_in_it_counts(pieces: Any) -> None:

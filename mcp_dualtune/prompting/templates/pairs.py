@@ -2,7 +2,8 @@
 
     prompt     [CLS] request [SEP] (tool arguments : result [SEP])*
     server     [CLS] name: description, tools [SEP]  and  [CLS] tool: description (parameters) [SEP]  for each tool
-    tool       [CLS] tool: description (parameters) [SEP]
+    tool       [CLS] tool: description (parameters) [SEP]  and, where parameters are explained or have options,
+               [CLS] tool: first sentence (parameter - explanation [options]; ...) [SEP]
     exemplar   [CLS] request [SEP]
 
 An option of several passages is as good as its best one, so a server is found by any of its tools. An encoder has no
@@ -18,14 +19,18 @@ from typing import Any
 
 from mcp_dualtune.errors import EngineError
 from mcp_dualtune.prompting.answer import SEPARATORS, Plain
-from mcp_dualtune.prompting.schema_text import one_line
+from mcp_dualtune.prompting.schema_text import literal_text, one_line
 from mcp_dualtune.types import FINISH, JSON, NONE, Request, ServerSpec, ToolSpec
 
 CHOICES = {NONE: "none of this fits the request", FINISH: "the request is answered, nothing is left to do"}
 REQUEST_TOKENS = 160
 """A longer request keeps its head and tail."""
 HISTORY_ITEMS, CALL_TOKENS, RESULT_TOKENS = 3, 32, 32
-SERVER_TOKENS, TOOL_TOKENS, PARAMETER_TOKENS = 64, 48, 24
+SERVER_TOKENS, TOOL_TOKENS, PARAMETER_TOKENS, DETAIL_TOKENS = 64, 48, 24, 128
+OPTIONS = 8
+"""Of one parameter that are shown."""
+
+SENTENCE = re.compile(r"(?<=[.!?])\s")
 
 Tokens = tuple[int, ...]
 
@@ -88,9 +93,16 @@ class PairTemplate:
         raise EngineError("An encoder cannot write arguments.", hint="Use a causal language model for this stage.")
 
     def _tool(self, tool: ToolSpec) -> Tokens:
-        about = self._text(f"{spaced(tool.name)}: {one_line(tool.description)}")[:TOOL_TOKENS]
-        names = ", ".join(spaced(name) for name in tool.input_schema.get("properties") or {})
-        return self._passage(about + self._text(f"({names})")[:PARAMETER_TOKENS] if names else about)
+        name, description = spaced(tool.name), one_line(tool.description)
+        parameters = tool.input_schema.get("properties") or {}
+        about = self._text(f"{name}: {description}")[:TOOL_TOKENS]
+        names = ", ".join(map(spaced, parameters))
+        brief = self._passage(about + self._text(f"({names})")[:PARAMETER_TOKENS] if names else about)
+        details = [_detail(parameter, schema) for parameter, schema in parameters.items()]
+        if details == list(map(spaced, parameters)):
+            return brief
+        text = f"{name}: {SENTENCE.split(description, maxsplit=1)[0]} ({'; '.join(details)})"
+        return brief + self._passage(self._text(text)[:DETAIL_TOKENS])
 
     def _request(self, request: Request) -> Tokens:
         tokens = [self._start, *self._ends(self._text(request.text), REQUEST_TOKENS), self._end]
@@ -117,6 +129,17 @@ class PairTemplate:
 
     def _ends(self, tokens: Tokens, limit: int) -> Tokens:
         return tokens if len(tokens) <= limit else tokens[: limit * 2 // 3] + tokens[-(limit // 3) :]
+
+
+def _detail(name: str, schema: JSON) -> str:
+    """A parameter with its explanation and its options, as far as it has any."""
+    if not isinstance(schema, Mapping):
+        return spaced(name)
+    items = schema.get("items")
+    options = schema.get("enum") or (items.get("enum") if isinstance(items, Mapping) else None)
+    explained = one_line(description) if isinstance(description := schema.get("description"), str) else ""
+    shown = ", ".join(map(literal_text, options[:OPTIONS])) if isinstance(options, list) else ""
+    return spaced(name) + (f" - {explained}" if explained else "") + (f" [{shown}]" if shown else "")
 
 
 def spaced(name: str) -> str:
