@@ -60,6 +60,7 @@ class Bench:
         model = settings.model
         self.remembered = Exemplars(settings.training.examples)
         """What requests are compared with in serving; what is measured here may not be compared with itself."""
+        self._compared: tuple[Row, ...] = ()
         self.settings = replace(
             settings,
             model=replace(model, adapters=(candidates, *model.adapters)),
@@ -70,11 +71,14 @@ class Bench:
     @cached_property
     def pipeline(self) -> Pipeline:
         """What serves, loaded."""
-        return load_pipeline(self.settings)
+        pipeline = load_pipeline(self.settings)
+        pipeline.choosing.exemplars.tell(self._compared)
+        return pipeline
 
     def compare_with(self, exemplars: Iterable[Row]) -> None:
         """What is measured from now on is compared with these requests."""
-        self.pipeline.choosing.exemplars.tell(exemplars)
+        self._compared = tuple(exemplars)  # the pipeline may be loaded anew
+        self.pipeline.choosing.exemplars.tell(self._compared)
 
     def shown(self, server: ServerSpec) -> ServerSpec:
         """The server as the models see it."""

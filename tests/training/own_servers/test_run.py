@@ -145,6 +145,10 @@ def test_before_is_measured_with_what_was_known_before(tmp_path: Path, monkeypat
     learnt = {request for _, _, request in made.material.exemplars}
     assert seen["select"] == learnt
     assert seen["whole"] == learnt & {one.example.request for one in own[:10]} < learnt
+    del made.bench.pipeline  # as after the training of a large model
+    assert made.bench.pipeline.choosing.exemplars.of_tools(small()) == {
+        "list_tickets": [row[2] for row in made.material.exemplars]
+    }
 
 
 def test_true_results_stand_in_the_place_of_made_up_ones_and_sources_are_counted() -> None:
