@@ -83,10 +83,11 @@ class EncoderEngine:
         told = [split_passages(earlier, self._start) for earlier in request.exemplars] or [[]] * len(own)
         flat: list[Tokens] = []
         weights: list[float] = []
+        sizes: list[int] = []
         for passages, earlier in zip(own, told, strict=True):
             flat += [*passages, *earlier]
             weights += [*[1.0] * len(passages), *[EXEMPLAR] * len(earlier)]
-        sizes = [len(passages) + len(earlier) for passages, earlier in zip(own, told, strict=True)]
+            sizes.append(len(passages) + len(earlier))
         cached = sum(len(passage) for passage in flat if (identity, passage) in self.vectors)
         with torch.inference_mode():
             asked, *offered = self._embed([request.prompt, *flat], identity, cancel)

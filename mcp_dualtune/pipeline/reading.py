@@ -7,11 +7,12 @@ words stays open for the model that writes. (Leaving unsure readings to it was m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 
 from mcp_dualtune.adapter_registry.store import AdapterStore
+from mcp_dualtune.catalog.schema import leaf_paths
 from mcp_dualtune.engine.base import PointingEngine, PointRequest
 from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.likeness import likeness
@@ -58,7 +59,8 @@ class Reader:
             return readings
         pages = self.template.pages(replace(request, text=text), tool, slots, facts)
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
-        used = frozenset(text for item in request.history for text in texts(item.call.arguments))
+        leaves = (leaf for item in request.history for _, leaf in leaf_paths(item.call.arguments))
+        used = {str(leaf) for leaf in leaves if isinstance(leaf, str | int | float) and not isinstance(leaf, bool)}
         found: dict[str, list[tuple[Slot, Found]]] = {}
         for page, pointers in zip(pages, scores, strict=True):
             alike = likeness(self.engine, self.template, page, cancel)
@@ -83,17 +85,6 @@ class Reader:
             except ValueError:
                 return
         readings.probability *= math.prod(found.probability for _, found in parts)
-
-
-def texts(value: JSON) -> Iterator[str]:
-    """All texts and numbers in a value, as they would be said."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from texts(item)
-    elif not isinstance(value, bool) and value is not None:
-        yield str(value)
 
 
 Part = tuple[tuple[str, ...], tuple[JSON, ...]]

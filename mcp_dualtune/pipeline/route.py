@@ -6,9 +6,9 @@ Owns when no model is needed for that. It does not look for server names in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mcp_dualtune.pipeline.stages import Choice, Parts, choose, fitting
-from mcp_dualtune.prompting import ChoicePrompt
 from mcp_dualtune.types import Request, ServerSpec, StageRecord
 
 
@@ -21,10 +21,6 @@ def route(parts: Parts, request: Request, servers: Sequence[ServerSpec]) -> Choi
     if request.servers is not None and len(servers) == 1:
         name = servers[0].name
         return Choice(StageRecord("route", name, 1.0, (), "-", 0.0), ((name, 1.0),))
-    exemplars = parts.seat.exemplars.of_servers(servers)
-
-    def render(shown: Request, offered: Sequence[ServerSpec]) -> ChoicePrompt:
-        return parts.seat.renderer.route(shown, offered, exemplars)
-
+    render = partial(parts.seat.renderer.route, exemplars=parts.seat.exemplars.of_servers(servers))
     prompt = fitting(parts, request, servers, render)
     return choose(parts, "route", prompt, parts.seat.adapters.best("route"))

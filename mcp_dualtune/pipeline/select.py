@@ -19,8 +19,10 @@ def select(parts: Parts, request: Request, server: ServerSpec) -> Choice:
         PromptTooLong, AdapterError, Cancelled: as `Engine.rank`.
     """
 
+    exemplars = parts.seat.exemplars.of_tools(server)
+
     def render(shown: Request, offered: Sequence[ServerSpec]) -> ChoicePrompt:
-        return parts.seat.renderer.select(shown, offered[0], parts.seat.exemplars.of_tools(server))
+        return parts.seat.renderer.select(shown, offered[0], exemplars)
 
     prompt = fitting(parts, request, (server,), render)
     adapter = parts.seat.adapters.best("select", server.name, None, server.tools_fingerprint)

@@ -16,7 +16,7 @@ from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.state import write_private
 from mcp_dualtune.training.gathering.gathered import Gathered, Source, Sourced
 from mcp_dualtune.training.gathering.lines import lines_of, rows_of
-from mcp_dualtune.training.synthesis.own_examples import parse_example
+from mcp_dualtune.training.synthesis.own_examples import KEPT_FIELD, parse_example
 from mcp_dualtune.types import JSON, ServerSpec
 
 GONE = "a correction that does not fit the tools of today"
@@ -35,7 +35,7 @@ def corrections(path: Path, servers: Sequence[ServerSpec]) -> Gathered:
         if isinstance(row, Mapping) and row.get("server") is not None and row.get("server") not in names:
             continue
         try:
-            source: Source = "own" if isinstance(row, Mapping) and row.get("source") == "own" else "correction"
+            source: Source = "own" if isinstance(row, Mapping) and row.get(KEPT_FIELD) == "own" else "correction"
             found.append(Sourced(parse_example(row, servers), source))
         except TrainingError:
             # A server may have changed since; its other corrections are as good as before.
@@ -65,7 +65,7 @@ def _row(one: Sourced) -> dict[str, JSON]:
     row: dict[str, JSON] = {"request": example.request, "tool": example.tool, "server": example.server}
     if example.arguments is not None:
         row["arguments"] = dict(example.arguments)
-    return row if one.source == "correction" else {**row, "source": one.source}
+    return row if one.source == "correction" else {**row, KEPT_FIELD: one.source}
 
 
 def _among(line: str, examples: Collection[tuple[str, str]]) -> bool:

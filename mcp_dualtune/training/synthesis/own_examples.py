@@ -23,8 +23,9 @@ from mcp_dualtune.training.synthesis.filtering import unreadable
 from mcp_dualtune.training.synthesis.synthesis import Part, Synthesis
 from mcp_dualtune.types import JSON, NONE, ServerSpec, ToolSpec
 
-FIELDS = ("request", "tool", "arguments", "server", "source")
-"""`source` is for the file that `gathering.corrections` keeps, and means nothing elsewhere."""
+FIELDS = ("request", "tool", "arguments", "server")
+KEPT_FIELD = "source"
+"""In the file that `gathering.corrections` keeps; it means nothing elsewhere."""
 HINT = 'A line looks like {"request": "close ticket 42", "tool": "close_ticket", "arguments": {"ticket_id": 42}}.'
 WORTH = 2
 """Examples that the made-up requests to a tool weigh as much as, however many they are: of the plain requests to it, k
@@ -87,9 +88,9 @@ def parse_example(row: JSON, servers: Sequence[ServerSpec]) -> OwnExample:
     """
     if not isinstance(row, Mapping):
         raise TrainingError("an example is a JSON object.")
-    unknown = [key for key in row if key not in FIELDS]
+    unknown = [key for key in row if key not in (*FIELDS, KEPT_FIELD)]
     if unknown:
-        raise TrainingError(f"`{unknown[0]}` is not a field.", hint=f"The fields are {', '.join(FIELDS[:-1])}.")
+        raise TrainingError(f"`{unknown[0]}` is not a field.", hint=f"The fields are {', '.join(FIELDS)}.")
     request, name = row.get("request"), row.get("tool")
     if not isinstance(request, str) or not request.strip():
         raise TrainingError("`request` is missing: the words that somebody would type.")
