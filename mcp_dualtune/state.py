@@ -27,8 +27,8 @@ def read_private(path: Path) -> str | None:
         return None
 
 
-def write_private(path: Path, text: str) -> None:
-    """Put `text` in the place of the file; a reader sees the old text or the new one, never a part.
+def write_private(path: Path, content: str | bytes) -> None:
+    """Put `content` (text as UTF-8) in the place of the file; a reader sees the old or the new, never a part.
 
     Raises:
         OSError: it cannot be written.
@@ -37,8 +37,8 @@ def write_private(path: Path, text: str) -> None:
     # `mkstemp` makes the file for its owner only.
     number, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(number, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         Path(made).replace(path)

@@ -37,6 +37,7 @@ from mcp_dualtune.engine.load import LoadedModel
 from mcp_dualtune.engine.lora import AdapterStack
 from mcp_dualtune.engine.reading import attach_head, point
 from mcp_dualtune.engine.threads import Threads
+from mcp_dualtune.engine.vector_file import VectorFile
 from mcp_dualtune.errors import Cancelled, EngineError, PromptTooLong
 
 SCALE = 20.0
@@ -55,7 +56,8 @@ LOOKED_AT = 256
 class EncoderEngine:
     """A transformers encoder of the BERT family as an `Engine` that can rank, and a `PointingEngine`."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, file: VectorFile | None = None) -> None:
+        """`file` is where embedded options are kept between runs."""
         self.digest = loaded.digest
         self.tokenizer = loaded.tokenizer
         self.context_length = loaded.context_length * KEPT_TEXTS
@@ -68,6 +70,9 @@ class EncoderEngine:
         self.adapters = AdapterStack(loaded.model)
         self.vectors: OrderedDict[tuple[str, Tokens], torch.Tensor] = OrderedDict()
         """(adapter identity, passage) -> [1 + T, D], least recently used first."""
+        self._file = file
+        if file:
+            self.vectors.update((key, kept.to(loaded.model.device)) for key, kept in file.kept.items())
 
     def rank(self, request: RankRequest, cancel: Event | None = None) -> Ranking:
         """Score all options; each may hold several passages, every one opened by the start token.
@@ -88,9 +93,13 @@ class EncoderEngine:
             flat += [*passages, *earlier]
             weights += [*[1.0] * len(passages), *[EXEMPLAR] * len(earlier)]
             sizes.append(len(passages) + len(earlier))
-        cached = sum(len(passage) for passage in flat if (identity, passage) in self.vectors)
+        new = {passage for passage in flat if (identity, passage) not in self.vectors}
+        cached = sum(len(passage) for passage in flat if passage not in new)
         with torch.inference_mode():
-            asked, *offered = self._embed([request.prompt, *flat], identity, cancel)
+            offered = self._embed(flat, identity, cancel)
+            if new and self._file:
+                self._file.add({(identity, p): self.vectors[identity, p] for p in new}, perf_counter() - started)
+            (asked,) = self._embed([request.prompt], identity, cancel)
             found = best_passages((_closest(asked, offered) * torch.tensor(weights))[None], sizes)[0]
             scores = torch.log_softmax(SCALE * found, -1)
         return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)
