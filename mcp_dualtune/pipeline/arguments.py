@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event
 from time import perf_counter
 
 from mcp_dualtune.catalog.schema import validate_arguments, value_faults
@@ -19,7 +20,8 @@ from mcp_dualtune.pipeline.facts import facts_for
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.reading import Reader, Readings
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
-from mcp_dualtune.types import JSON, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
+from mcp_dualtune.pipeline.statements import WRITTEN, actions_of, read_statement
+from mcp_dualtune.types import JSON, AdapterRef, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
 
 ANSWER_TOKENS = 512
 """Longest arguments: about 1,500 characters, enough for a file's text in a request; it ends a decode that loops."""
@@ -78,6 +80,7 @@ def fill(
     started = perf_counter()
     names = [name for name in properties if name not in fixed]
     read = reader.read(request, tool, names, facts, parts.cancel) if reader else Readings()
+    stated = _state(reader, request, tool, names, read, parts.cancel) if reader and read.adapter else None
     decided = {**fixed, **read.arguments, **dict.fromkeys(read.absent)}
     written = Written() if decided.keys() >= properties.keys() else _write(parts, request, tool, decided, facts)
     required = tool.input_schema.get("required") or ()
@@ -98,6 +101,7 @@ def fill(
     probability = read.probability * written.probability
     elapsed = (perf_counter() - started) * 1000
     speakers = [f"{adapter_name(read.adapter)} (reading)"] if read.adapter else []
+    speakers += [f"{adapter_name(stated)} (statement)"] if stated else []
     speakers += [written.speaker] if written.speaker else []
     record = StageRecord("arguments", canonical(values), probability, (), " + ".join(speakers), elapsed)
     provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)
@@ -108,6 +112,29 @@ def fill(
     left = {name: value for name, value in arguments.items() if name not in missing}
     found = {path: source for path, source in provenance.items() if not any(belongs(path, name) for name in missing)}
     return Filled(record, left, missing, question(tool, missing) if missing else None, found)
+
+
+def _state(
+    reader: Reader, request: Request, tool: ToolSpec, names: Sequence[str], read: Readings, cancel: Event
+) -> AdapterRef | None:
+    """Put together the SQL of parameters that take some, where nobody has written it out; `read` gets it. Returns the
+    adapter that spoke."""
+    adapter = None
+    for name in names:
+        actions, said = actions_of(tool, name), read.arguments.get(name)
+        wanted = name not in read.absent or name in (tool.input_schema.get("required") or ())
+        if not actions or not wanted or (isinstance(said, str) and WRITTEN.match(said)):
+            continue
+        statement = read_statement(reader, request, actions, cancel)
+        read.arguments.pop(name, None)
+        read.absent = [other for other in read.absent if other != name]
+        if statement.query is None:
+            read.absent.append(name)
+        else:
+            read.arguments[name] = statement.query
+        read.probability *= statement.probability
+        adapter = statement.adapter
+    return adapter
 
 
 def _write(

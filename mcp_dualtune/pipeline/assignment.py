@@ -18,6 +18,7 @@ from itertools import pairwise
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
 from mcp_dualtune.pipeline.cues import literals, named, said_option
 from mcp_dualtune.pipeline.likeness import Likeness
+from mcp_dualtune.prompting import globs
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Span
 from mcp_dualtune.prompting.slots import Slot
 from mcp_dualtune.types import JSON, canonical
@@ -87,7 +88,7 @@ def found_values(
 ) -> list[Found]:
     """The likeliest reading of all slots of a page, in their order; what an earlier call `used` has had its use."""
     said = [said_option(page, slot) for slot in range(len(page.slots))]
-    chances = [_states(row, option) for row, option in zip(pointers.states, said, strict=True)]
+    chances = [_states(slot, row, option) for slot, row, option in zip(page.slots, pointers.states, said, strict=True)]
     states = [max(range(len(row)), key=row.__getitem__) for row in chances]
     wanted = [slot for slot, row in enumerate(chances) if states[slot] != ELSEWHERE and row[GIVEN] > FAINT]
     lists = _lists(page, pointers, wanted)
@@ -110,9 +111,11 @@ def found_values(
     return found
 
 
-def _states(chances: Sequence[float], said: JSON) -> list[float]:
+def _states(slot: Slot, chances: Sequence[float], said: JSON) -> list[float]:
     """Probabilities of a slot's states, with the option `said` literally, if any."""
     weights = list(chances)
+    if slot.schema.get("format") in globs.FORMATS:
+        weights[GIVEN], weights[ELSEWHERE] = weights[GIVEN] + weights[ELSEWHERE], 0.0  # any words can be a pattern
     if said is not None:
         weights[GIVEN] *= math.exp(SAID)
     return [weight / sum(weights) for weight in weights]

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from mcp_dualtune.catalog.schema import leaf_paths, path_text
+from mcp_dualtune.prompting.listings import with_folders
 from mcp_dualtune.types import JSON, HistoryItem, Provenance, Request, canonical
 
 SHORT = 3
@@ -109,7 +110,7 @@ def _history_step(value: JSON, history: Sequence[HistoryItem]) -> int | None:
         return None
     for index in range(len(history) - 1, -1, -1):
         item = history[index]
-        if find(value, item.result) is not None:
+        if find(value, with_folders(item)) is not None:
             return index
         if any(canonical(leaf) == canonical(value) for _, leaf in leaf_paths(item.call.arguments)):
             return index

@@ -17,8 +17,8 @@ from mcp_dualtune.engine.base import PointingEngine, PointRequest
 from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.likeness import likeness
 from mcp_dualtune.pipeline.said_json import said_json
-from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, ReadingTemplate
-from mcp_dualtune.prompting.slots import Slot, one_or_more, slots_of
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, PAGE_TOKENS, SLOTS_TOKENS, ReadingTemplate
+from mcp_dualtune.prompting.slots import Slot, one_or_more, tool_slots
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec
 
 
@@ -42,28 +42,39 @@ class Reader:
     adapters: AdapterStore
 
     def read(
-        self, request: Request, tool: ToolSpec, names: Sequence[str], facts: Mapping[str, str], cancel: Event
+        self,
+        request: Request,
+        tool: ToolSpec,
+        names: Sequence[str],
+        facts: Mapping[str, str],
+        cancel: Event,
+        adapter: AdapterRef | None = None,
     ) -> Readings:
-        """Read the parameters `names` of `tool`; without a trained adapter nothing is read.
+        """Read the parameters `names` of `tool`, under the adapter that is for it; without any nothing is read.
+
+        Under an `adapter` that was trained for just this tool all slots stand on one page, and what is alike without an
+        adapter counts for nothing.
 
         Raises:
             AdapterError, Cancelled: as `PointingEngine.point`.
         """
-        adapter = self.adapters.best("arguments", tool.server, tool.name, tool.schema_fingerprint)
+        trained = adapter is not None
+        adapter = adapter or self.adapters.best("arguments", tool.server, tool.name, tool.schema_fingerprint)
         if adapter is None:
             return Readings()
         said, text = said_json(request.text, tool, names)
         readings = Readings(adapter, said)
-        slots = [slot for name in names if name not in said for slot in slots_of(tool.input_schema, name)]
+        slots = tool_slots(tool, [name for name in names if name not in said])
         if not slots:
             return readings
-        pages = self.template.pages(replace(request, text=text), tool, slots, facts)
+        room = PAGE_TOKENS if trained else SLOTS_TOKENS
+        pages = self.template.pages(replace(request, text=text), tool, slots, facts, room=room)
         scores = self.engine.point(PointRequest(pages, adapter), cancel)
         leaves = (leaf for item in request.history for _, leaf in leaf_paths(item.call.arguments))
         used = {str(leaf) for leaf in leaves if isinstance(leaf, str | int | float) and not isinstance(leaf, bool)}
         found: dict[str, list[tuple[Slot, Found]]] = {}
         for page, pointers in zip(pages, scores, strict=True):
-            alike = likeness(self.engine, self.template, page, cancel)
+            alike = None if trained else likeness(self.engine, self.template, page, cancel)
             for slot, one in zip(page.slots, found_values(page, pointers, alike, used), strict=True):
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():

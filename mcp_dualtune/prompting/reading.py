@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from mcp_dualtune.prompting import globs
+from mcp_dualtune.prompting.listings import with_folders
 from mcp_dualtune.prompting.numerals import NUMBER, number_of
 from mcp_dualtune.prompting.schema_text import literal_text, one_line
 from mcp_dualtune.prompting.slots import Slot
@@ -46,6 +48,8 @@ STOPPED = re.compile(r"\S*\w[.!]")
 """One word with the mark behind it that ends a sentence: the mark is no part of a value of one word."""
 QUOTED = re.compile(r"(?<![\w'\"`])(?P<mark>['\"`])(?P<inner>\S(?:(?!(?P=mark)(?!\w)).)*)(?P=mark)(?!\w)")
 """Text between two like quotation marks; an apostrophe inside a word is none."""
+LONGEST_PATTERN = 40
+"""Characters that may stand for a pattern."""
 FORMATS = {
     "date": re.compile(r"\d{4}-\d\d-\d\d$"),
     "date-time": re.compile(r"\d{4}-\d\d-\d\d"),
@@ -53,8 +57,10 @@ FORMATS = {
     "email": re.compile(r"\S+@\S+$"),
     "uri": re.compile(r"[a-zA-Z][\w+.-]*:\S+$"),
     "uuid": re.compile(r"[0-9a-fA-F-]{32,36}$"),
+    "identifier": re.compile(r"[^\W\d][\w.$-]*$"),
 }
-"""What texts of a schema's `format` look like, as far as that keeps other words out."""
+"""What texts of a schema's `format` look like, as far as that keeps other words out; `identifier` is our own: the name
+of a table or column."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class Page:
         text = source.text[first[1] : last[2]]
         if source.slot == slot:
             return source.value
-        return None if STOPPED.fullmatch(text) else typed(text, self.slots[slot].schema)
+        return None if STOPPED.fullmatch(text) else typed(text, self.slots[slot].schema, source.text[: first[1]])
 
     def options(self, slot: int) -> list[Span]:
         """Where the options of `slot` stand, in their order."""
@@ -144,11 +150,18 @@ class Page:
                 return [span] if (span := self._cover(number, 0, len(source.text))) else []
         found = []
         for number, source in enumerate(self.sources):
-            for place in _places(value, source.text) if source.slot is None else ():
+            for place in self._possible(slot, number, value) if source.slot is None else ():
                 span = self._cover(number, *place)
                 if span is not None and self.value(slot, span) == value:
                     found.append(span)
         return found
+
+    def _possible(self, slot: int, source: int, value: JSON) -> Iterator[tuple[int, int]]:
+        """Where `value` may stand in a source, as characters; a pattern may stand there in other words."""
+        if self.slots[slot].schema.get("format") not in globs.FORMATS:
+            return _places(value, self.sources[source].text)
+        starts, ends = self._borders(slot, source)
+        return ((start, end) for start in starts for end in ends if start < end <= start + LONGEST_PATTERN)
 
     def _cover(self, source: int, start: int, end: int) -> Span | None:
         """The tokens from character `start` to `end` of a source, where both are token borders."""
@@ -173,8 +186,10 @@ class ReadingTemplate:
         slots: Sequence[Slot],
         facts: Mapping[str, str],
         limit: int = PAGE_TOKENS,
+        room: int = SLOTS_TOKENS,
     ) -> list[Page]:
-        """The pages for `slots` of `tool`, at most `limit` tokens each; empty where the request does not fit."""
+        """The pages for `slots` of `tool`, at most `limit` tokens each, `room` of them for slots; empty where the
+        request does not fit."""
         made: list[Page] = []
         waiting = list(slots)
         while waiting:
@@ -182,7 +197,7 @@ class ReadingTemplate:
             draft.text(f"{spaced(tool.name)}: {one_line(tool.description)}", TOOL_TOKENS)
             draft.special(self.end)
             begun = len(draft.tokens)
-            while waiting and draft.slot(waiting[0], begun + SLOTS_TOKENS):
+            while waiting and draft.slot(waiting[0], begun + room):
                 waiting.pop(0)
             draft.special(self.end)
             if not draft.source(Source(request.text), limit - len(draft.tokens) - 1):
@@ -196,7 +211,7 @@ class ReadingTemplate:
             for item in reversed(request.history[-HISTORY_ITEMS:]):
                 if len(draft.tokens) + 2 * CALL_TOKENS < limit:
                     draft.text(f"{spaced(item.call.tool)}: ", CALL_TOKENS)
-                    draft.source(Source(item.result[:2000]), limit - len(draft.tokens) - 1)
+                    draft.source(Source(with_folders(item)[:2000]), limit - len(draft.tokens) - 1)
                     draft.special(self.end)
             made.append(draft.page())
         return made
@@ -274,11 +289,14 @@ class _Draft:
         return True
 
 
-def typed(text: str, schema: Mapping[str, JSON]) -> JSON:
-    """`text` as a value of the schema's type; None where it is none."""
+def typed(text: str, schema: Mapping[str, JSON], before: str = "") -> JSON:
+    """`text`, which stands behind `before`, as a value of the schema's type; None where it is none."""
     kind = schema.get("type")
     if kind == "string":
-        form = FORMATS.get(str(schema.get("format")))
+        named = str(schema.get("format"))
+        if named in globs.FORMATS:
+            return globs.glob_of(text, before, named)
+        form = FORMATS.get(named)
         return text.strip() or None if form is None or form.match(text.strip()) else None
     number = number_of(text)
     return None if kind == "integer" and not isinstance(number, int) else number

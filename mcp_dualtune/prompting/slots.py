@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from mcp_dualtune.prompting.globs import glob_format
 from mcp_dualtune.prompting.templates.pairs import spaced
-from mcp_dualtune.types import JSON
+from mcp_dualtune.types import JSON, ToolSpec
 
 OPTIONS = 16
 """Longer lists of options are left to the decoder."""
@@ -55,6 +56,17 @@ class Slot:
     def many(self) -> bool:
         """Whether it takes several values."""
         return "[]" in self.path
+
+
+def tool_slots(tool: ToolSpec, names: Sequence[str]) -> list[Slot]:
+    """The slots of the parameters `names`; a slot that takes patterns says so in its `format` (see `globs`)."""
+    found = []
+    for name in names:
+        form = glob_format(tool, name)
+        for slot in slots_of(tool.input_schema, name):
+            plain = form is None or slot.schema.get("type") != "string" or "enum" in slot.schema
+            found.append(slot if plain else replace(slot, schema={**slot.schema, "format": form}))
+    return found
 
 
 def slots_of(schema: Mapping[str, JSON], name: str) -> list[Slot]:

@@ -26,7 +26,6 @@ from mcp_dualtune.training.loop import Objective, Trainer, Writing
 from mcp_dualtune.training.lora import AdaptedModel, Job, Make
 from mcp_dualtune.training.packing import Row, stream
 from mcp_dualtune.training.sources import Corpus, split
-from mcp_dualtune.training.sql import STATEMENTS
 from mcp_dualtune.types import AdapterRef
 
 ROW_LENGTH = 512
@@ -37,8 +36,6 @@ GOOD = 0.97
 """Share of right answers from which on nothing is trained on top of an adapter."""
 TUNED_SHARE = 0.65
 """Share of groups on tuned servers; the rest keeps unseen servers working."""
-STATEMENT_SHARE = 0.5
-"""Share of made-up requests in what the tools of sqlite learn from."""
 
 
 class AdapterTrainer(ABC):
@@ -143,8 +140,6 @@ def argument_groups(maker: ExampleMaker, job: Job) -> Make:
     general, tuned = maker.corpus.general, list(maker.corpus.tuned)
 
     def one(rng: random.Random) -> Any:
-        if job.server == "sqlite" and job.tool in STATEMENTS and rng.random() < STATEMENT_SHARE:
-            return maker.statements(rng, job.server, job.tool)
         if job.tool is not None:
             return maker.arguments(rng, [str(job.server)], rename=0.0, tool=job.tool)
         if rng.random() < TUNED_SHARE:

@@ -202,6 +202,8 @@ class ReadingTrainer(AdapterTrainer):
 class ToolReadingTrainer(ReadingTrainer):
     """`arguments/<server>/<tool>`: small matrices on top of the generic reading adapter."""
 
+    rank = TOOL_RANK
+
     def __init__(
         self, base: Path, corpus: Corpus, runs: Path, output: Path, device: torch.device, below: AdapterRef
     ) -> None:
@@ -219,7 +221,7 @@ class ToolReadingTrainer(ReadingTrainer):
 
     def _adapt(self, model: Any) -> AdaptedModel:
         assert self.below is not None
-        return AdaptedModel(merged(model, self.below), (*MODULES, *HEAD), TOOL_RANK, 2 * TOOL_RANK, NAME)
+        return AdaptedModel(merged(model, self.below), (*MODULES, *HEAD), self.rank, 2 * self.rank, NAME)
 
     def _pages(self, maker: ExampleMaker, job: Job, seed: str, at: int) -> Iterator[Any]:
         return groups(partial(maker.arguments, targets=[str(job.server)], rename=0.0, tool=job.tool), seed, at)

@@ -26,7 +26,6 @@ from mcp_dualtune.training.augment import (
 from mcp_dualtune.training.cases import CaseMaker, none_of
 from mcp_dualtune.training.drills import OPENERS, Drills
 from mcp_dualtune.training.records import Case, Entry
-from mcp_dualtune.training.sql import STATEMENTS
 from mcp_dualtune.types import FINISH, NONE, HistoryItem, Request, ServerSpec, ToolSpec
 
 BRANCHES = 6
@@ -238,13 +237,6 @@ class ExampleMaker:
     def arguments_of(self, case: Case) -> Group:
         """One case as it is."""
         return list(self.write(case, next(tool for tool in case.server.tools if tool.name == case.tool)))
-
-    def statements(self, rng: random.Random, server: str, tool: str) -> Group:
-        """Made-up requests for SQL."""
-        made = [STATEMENTS[tool](rng) for _ in range(self.branches)]
-        spec = self.corpus.servers[server]
-        cases = [Case(text, spec, tool, {"query": query}, context=self.cases.context(rng)) for text, query in made]
-        return [example for case in cases for example in self.arguments_of(case)]
 
     def arguments_drill(self, rng: random.Random) -> Group:
         """Drills over one catalogue tool."""

@@ -32,6 +32,7 @@ from mcp_dualtune.training.lora import Job, Make, condense
 from mcp_dualtune.training.packing import PROMPT_WEIGHT, Row, stream
 from mcp_dualtune.training.sources import TUNED, Corpus, load_corpus, split
 from mcp_dualtune.training.start import prepare
+from mcp_dualtune.training.statements import StatementTrainer
 from mcp_dualtune.training.tokenizer import train_tokenizer
 from mcp_dualtune.types import AdapterRef, Stage
 
@@ -43,7 +44,8 @@ SELECT = Plan(steps=600, rows=6, other_rate=4e-4, warmup=20, decay=0.8, measure_
 ROUTE = replace(SELECT, steps=400)
 SERVER = replace(SELECT, steps=40, rows=3, other_rate=3e-4, warmup=5)
 READING = Plan(steps=4000, rows=32, other_rate=4e-4, warmup=30, decay=0.6, measure_every=100, save_every=50)
-READING_TOOL = Plan(steps=30, rows=6, other_rate=1.5e-3, warmup=4, decay=0.6, measure_every=1000, save_every=1000)
+STATEMENT = Plan(steps=800, rows=32, other_rate=1.5e-3, warmup=8, decay=0.6, measure_every=100, save_every=50)
+READING_TOOL = Plan(steps=120, rows=6, other_rate=1.5e-3, warmup=4, decay=0.6, measure_every=1000, save_every=1000)
 ARGUMENTS = Plan(steps=70, rows=12, other_rate=3e-3, warmup=6, decay=0.7, measure_every=100, save_every=35)
 TOOL = Plan(steps=30, rows=6, other_rate=3e-3, warmup=3, decay=0.8, measure_every=200, save_every=200)
 SPECIALISED = {
@@ -53,8 +55,6 @@ SPECIALISED = {
     "git": TOOL,
     "memory": TOOL,
     "fetch": TOOL,
-    # A statement is written, not copied.
-    "sqlite": replace(TOOL, steps=240),
 }
 """Servers whose tools get adapters of their own for their arguments, with plans."""
 SEED = "nano-1"
@@ -132,6 +132,7 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
         say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
         say(f"{job.folder}: temperature {reading.calibrate(job):.2f}")
     train_tools(encoder, corpus, runs, output, say)
+    train_statements(encoder, corpus, runs, output, say)
     filling = WritingTrainer(output, corpus, runs, output, pick_device())
     for job in argument_jobs(corpus):
         if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:
@@ -181,6 +182,16 @@ def train_tools(
             job = Job("arguments", READING_TOOL, name, tool.name, tool.schema_fingerprint, place)
             if (manifest := trainer.train(job)) is not None:
                 say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+
+
+def train_statements(encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say) -> None:
+    """The adapter that reads the parts of SQL, on top of the generic one for reading."""
+    below = generic(output / "reading", encoder, "arguments")
+    trainer = StatementTrainer(encoder, corpus, runs, output, pick_device(), below)
+    job = trainer.job(STATEMENT)
+    if (manifest := trainer.train(job)) is not None:
+        say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+        say(f"{job.folder}: temperature {trainer.calibrate(job):.2f}")
 
 
 def argument_jobs(corpus: Corpus) -> list[Job]:

@@ -16,8 +16,8 @@ from torch.nn import functional
 from mcp_dualtune.engine.reading import FAR, Scores, point
 from mcp_dualtune.pipeline.assignment import Found, found_values
 from mcp_dualtune.pipeline.facts import facts_for
-from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, ReadingTemplate, Span
-from mcp_dualtune.prompting.slots import slots_of, values_of
+from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, SLOTS_TOKENS, Page, ReadingTemplate, Span
+from mcp_dualtune.prompting.slots import tool_slots, values_of
 from mcp_dualtune.training.lora import TEMPERATURES
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import JSON, Request, ToolSpec
@@ -48,12 +48,12 @@ class Reading:
     targets: tuple[Target, ...]
 
 
-def readings(template: ReadingTemplate, case: Case, tool: ToolSpec) -> list[Reading]:
-    """What one case teaches; nothing where the request is too long for a page."""
+def readings(template: ReadingTemplate, case: Case, tool: ToolSpec, room: int = SLOTS_TOKENS) -> list[Reading]:
+    """What one case teaches, `room` tokens of slots a page; nothing where the request is too long for a page."""
     facts = facts_for(case.query, tool.input_schema, case.context)
     names = [name for name in tool.input_schema.get("properties") or {} if name not in case.fixed]
-    slots = [slot for name in names for slot in slots_of(tool.input_schema, name)]
-    pages = template.pages(Request(case.query, case.history), tool, slots, facts, LEARNT_TOKENS)
+    slots = tool_slots(tool, names)
+    pages = template.pages(Request(case.query, case.history), tool, slots, facts, LEARNT_TOKENS, room)
     arguments = case.arguments or {}
     return [
         Reading(page, tuple(_target(page, at, values_of(slot, arguments)) for at, slot in enumerate(page.slots)))

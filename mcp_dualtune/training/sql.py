@@ -29,6 +29,8 @@ DAYS = ("created_at", "due_date", "updated_at", "day", "born", "paid_at", "start
 WORDS = (
     "open", "paid", "Graz", "Porto", "Kenya", "blue", "lost", "Nguyen", "jazz", "north", "Ahmed", "vip", "pending",
     "Björk", "Toyota", "oak", "draft", "Lima", "Sofia", "cancelled", "express", "gold", "O'Hara", "in stock",
+    "Mill Street 9", "Rosa Lindgren", "green tea", "Old Town", "not yet checked", "Dr Amadi", "New Plymouth", "yes",
+    "no",
 )  # fmt: skip
 TYPES = ("INTEGER", "TEXT", "REAL", "INTEGER NOT NULL", "TEXT NOT NULL", "TEXT UNIQUE", "DATE", "BLOB")
 LEADS = (
@@ -52,7 +54,7 @@ def reading(rng: random.Random) -> Pair:
 
 def writing(rng: random.Random) -> Pair:
     """A request to change data, and its INSERT, UPDATE or DELETE."""
-    make: Callable[[random.Random], Pair] = rng.choice((_insert, _update, _update, _delete))
+    make: Callable[[random.Random], Pair] = rng.choice((_insert, _insert, _update, _update, _update, _delete, _raise))
     text, query = make(rng)
     return _said(rng, text), query
 
@@ -138,6 +140,9 @@ def _groups(rng: random.Random) -> Pair:
 
 def _kinds(rng: random.Random) -> Pair:
     table, column = _table(rng), rng.choice(TEXTS)
+    if rng.random() < 0.3:
+        text = rng.choice((f"how many different {column} are in {table}", f"count the distinct {column} of {table}"))
+        return text, f"SELECT COUNT(DISTINCT {column}) FROM {table}"
     text = rng.choice((
         f"which different {column} values are in {table}", f"the distinct {column} of {table}",
         f"every {column} in {table} once, without repeats", f"which {column}s occur in {table}",
@@ -152,7 +157,7 @@ def _insert(rng: random.Random) -> Pair:
     text = rng.choice((
         f"put {fields} into {table}", f"add a row to {table}: {fields}", f"insert {fields} into {table}",
         f"new entry in {table} with {fields}", f"{table} gets a new row, {fields}",
-        f"add {fields} to the {table} table",
+        f"add {fields} to the {table} table", f"please note in {table}: {fields}", f"log {fields} under {table}",
     ))  # fmt: skip
     return text, f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(sql for _, sql in values)})"
 
@@ -167,6 +172,20 @@ def _update(rng: random.Random) -> Pair:
         f"make {column} {said} in {table}{tests}",
     ))  # fmt: skip
     return text, f"UPDATE {table} SET {column} = {value}{where}"
+
+
+def _raise(rng: random.Random) -> Pair:
+    table, column, count = _table(rng), rng.choice(NUMBERS), rng.randint(1, 60)
+    words, sign = rng.choice((
+        (("raise", "increase", "put up"), "+"), (("lower", "reduce", "decrease", "bring down"), "-"),
+    ))  # fmt: skip
+    tests, where = _tests(rng) if rng.random() < 0.8 else (rng.choice((" everywhere", " for all rows")), "")
+    text = rng.choice((
+        f"{rng.choice(words)} {column} by {count} in {table}{tests}",
+        f"in {table}, {rng.choice(words)} {column} by {count}{tests}",
+        f"{column} of {table}{tests} goes {'up' if sign == '+' else 'down'} by {count}",
+    ))  # fmt: skip
+    return text, f"UPDATE {table} SET {column} = {column} {sign} {count}{where}"
 
 
 def _delete(rng: random.Random) -> Pair:
@@ -185,9 +204,10 @@ def _delete(rng: random.Random) -> Pair:
 def _tests(rng: random.Random) -> Pair:
     """One or two conditions, with the word before them, and a WHERE clause."""
     text, sql = _test(rng)
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         more, second = _test(rng)
-        text, sql = f"{text} and {more}", f"{sql} AND {second}"
+        joined = rng.choice(("and", "and", "or"))
+        text, sql = f"{text} {joined} {more}", f"{sql} {joined.upper()} {second}"
     return f" {rng.choice(('where', 'whose', 'with', 'where', 'for which', 'that have'))} {text}", f" WHERE {sql}"
 
 
@@ -242,7 +262,7 @@ def _value(rng: random.Random, column: str) -> Pair:
         return number, number
     word = rng.choice(WORDS) if rng.random() < 0.6 else random_word(rng)
     literal = "'" + word.replace("'", "''") + "'"
-    return (literal if rng.random() < 0.6 or " " in word else word), literal
+    return (literal if rng.random() < 0.5 else word), literal
 
 
 def _table(rng: random.Random) -> str:

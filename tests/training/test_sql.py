@@ -12,9 +12,9 @@ from mcp_dualtune.training.sql import STATEMENTS, creating, reading, writing
 
 WORD = re.compile(r"[A-Za-z_]+")
 KEYWORDS = {
-    "SELECT", "FROM", "WHERE", "AND", "ORDER", "BY", "DESC", "LIMIT", "COUNT", "AVG", "SUM", "MAX", "MIN", "DISTINCT",
-    "GROUP", "LIKE", "IS", "NOT", "NULL", "BETWEEN", "INSERT", "INTO", "VALUES", "UPDATE", "SET", "DELETE", "CREATE",
-    "TABLE", "INTEGER", "TEXT", "REAL", "UNIQUE", "DATE", "BLOB", "PRIMARY", "KEY",
+    "SELECT", "FROM", "WHERE", "AND", "OR", "ORDER", "BY", "DESC", "LIMIT", "COUNT", "AVG", "SUM", "MAX", "MIN",
+    "DISTINCT", "GROUP", "LIKE", "IS", "NOT", "NULL", "BETWEEN", "INSERT", "INTO", "VALUES", "UPDATE", "SET", "DELETE",
+    "CREATE", "TABLE", "INTEGER", "TEXT", "REAL", "UNIQUE", "DATE", "BLOB", "PRIMARY", "KEY",
 }  # fmt: skip
 
 
