@@ -174,6 +174,7 @@ def question(tool: ToolSpec, missing: Sequence[str]) -> str:
         part = properties.get(name)
         about = _first_sentence(part.get("description")) if isinstance(part, Mapping) else ""
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_\-.]+", " ", name).strip().lower()
+        words = "table, columns and values" if actions_of(tool, name) else words
         parts.append((words, f"`{name}`" + (f" ({about})" if about else "")))
     if len(parts) == 1:
         return f"Which {parts[0][0]} should I use for {parts[0][1]}?"

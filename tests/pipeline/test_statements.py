@@ -102,6 +102,7 @@ def test_what_it_does_is_read_first_where_it_may_do_several_things(engine: Namin
 def test_a_statement_without_a_table_is_asked_for(engine: NamingEngine) -> None:
     made = decided(engine, Reads(query=found(), show_rows=found(absent=["table"])), "query", "Run a SELECT")
     assert (made.outcome, made.missing) == ("ask", ("sql",))
+    assert made.question == "Which table, columns and values should I use for `sql` (SQL)?"
 
 
 def test_one_is_meant_where_rows_are_sorted_and_their_number_is_said_in_other_words(engine: NamingEngine) -> None:
