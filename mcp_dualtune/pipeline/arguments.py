@@ -20,7 +20,7 @@ from mcp_dualtune.pipeline.facts import facts_for
 from mcp_dualtune.pipeline.provenance import belongs, trace_sources
 from mcp_dualtune.pipeline.reading import Reader, Readings
 from mcp_dualtune.pipeline.stages import Parts, shorten_history, too_long
-from mcp_dualtune.pipeline.statements import WRITTEN, actions_of, read_statement
+from mcp_dualtune.pipeline.statements import actions_of, is_written, read_statement
 from mcp_dualtune.types import JSON, AdapterRef, Provenance, Request, ServerSpec, StageRecord, ToolSpec, canonical
 
 ANSWER_TOKENS = 512
@@ -123,7 +123,7 @@ def _state(
     for name in names:
         actions, said = actions_of(tool, name), read.arguments.get(name)
         wanted = name not in read.absent or name in (tool.input_schema.get("required") or ())
-        if not actions or not wanted or (isinstance(said, str) and WRITTEN.match(said)):
+        if not actions or not wanted or (isinstance(said, str) and is_written(said)):
             continue
         statement = read_statement(reader, request, actions, cancel)
         read.arguments.pop(name, None)

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
 
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.sql import CHANGES, FIGURES, TESTS, write
+from mcp_dualtune.prompting.slots import opened
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON, AdapterRef, Request, ToolSpec, canonical
 
 SERVER, ADAPTER = "sql", "statement"
 """What the server of the sketches is called, and their adapter: one for all of them."""
-WRITTEN = re.compile(
-    r"\s*(?:SELECT|WITH|EXPLAIN|PRAGMA|SHOW|DESCRIBE|INSERT|REPLACE|UPDATE|DELETE|MERGE|CREATE|ALTER|DROP|TRUNCATE)\b",
-    re.IGNORECASE,
+BEGUN = re.compile(
+    r"\s*(?:SELECT\b(?=.*\bFROM\b|\s+\d|\s+\w+\()|WITH\b.+\bAS\b|EXPLAIN\b|PRAGMA\b|(?:INSERT|REPLACE|MERGE)\b.*\bINTO\b"
+    r"|UPDATE\b.+\bSET\b|DELETE\s+FROM\b|CREATE\b.+\(|(?:ALTER|DROP|TRUNCATE)\s+TABLE\b|(?:SHOW|DESCRIBE)\s)",
+    re.IGNORECASE | re.DOTALL,
 )
 """How a statement begins that somebody has written out."""
 RUNS = re.compile(r"\b(?:run|execute|perform)s?\b[^.]*\b(?:SQL|SELECT|INSERT)\b", re.IGNORECASE)
@@ -129,12 +133,12 @@ def choose_action(actions: Sequence[str]) -> ToolSpec:
 
 def actions_of(tool: ToolSpec, name: str) -> tuple[str, ...]:
     """What the SQL may do that the parameter `name` of `tool` takes; empty where it takes none."""
-    schema = (tool.input_schema.get("properties") or {}).get(name)
-    if not isinstance(schema, Mapping) or schema.get("type") != "string" or "enum" in schema:
+    schema = opened((tool.input_schema.get("properties") or {}).get(name))
+    if schema.get("type") != "string" or "enum" in schema:
         return ()
     about = schema.get("description")
     about = about if isinstance(about, str) else ""
-    named = spaced(name).lower().split()[-1] in ("sql", "query", "statement", "command")
+    named = spaced(name).lower().split()[-1:] in (["sql"], ["query"], ["statement"], ["command"])
     spoken = re.search(r"\bsql\b", f"{spaced(name)} {about}", re.IGNORECASE) or (
         not about and RUNS.search(tool.description)
     )
@@ -142,6 +146,18 @@ def actions_of(tool: ToolSpec, name: str) -> tuple[str, ...]:
         return ()
     texts = f"{about} {tool.name} {tool.description}"
     return tuple(action for action, said in SPOKEN.items() if said.search(texts)) or tuple(SKETCHES)
+
+
+def is_written(text: str) -> bool:
+    """Whether `text` is a statement, not a request in words of SQL: one in capitals, or one that SQLite can parse."""
+    if not BEGUN.match(text):
+        return False
+    try:
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.execute(f"EXPLAIN {text}")
+    except sqlite3.Error as error:
+        return text.split()[0].isupper() or "no such" in str(error)
+    return True
 
 
 def read_statement(reader: Reader, request: Request, actions: Sequence[str], cancel: Event) -> Statement:

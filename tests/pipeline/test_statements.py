@@ -14,7 +14,7 @@ from mcp_dualtune.catalog.catalog import Catalog, build_server
 from mcp_dualtune.pipeline.decide import Pipeline
 from mcp_dualtune.pipeline.reading import Readings
 from mcp_dualtune.pipeline.stages import Seat
-from mcp_dualtune.pipeline.statements import SERVER, SKETCHES, actions_of, choose_action
+from mcp_dualtune.pipeline.statements import SERVER, SKETCHES, actions_of, choose_action, is_written
 from mcp_dualtune.prompting.slots import OPTIONS, slots_of
 from mcp_dualtune.types import AdapterRef, Decision, Request, ToolSpec
 from tests.naming_engine import NamingEngine
@@ -45,6 +45,33 @@ def test_which_parameters_take_which_statements(
     description: str, name: str, about: str | None, actions: tuple[str, ...]
 ) -> None:
     assert asked(description, name, about) == actions
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("select a.x from a join b on a.id = b.id", True),
+        ("SELECT x::int FROM a WHERE y ILIKE 'z%'", True),
+        ("INSERT INTO a (x) VALUES (1)", True),
+        ("delete from a where x = 1", True),
+        ("CREATE TABLE a (x INTEGER)", True),
+        ("select 1", True),
+        ("select all customers", False),
+        ("select everyone from users older than 60", False),
+        ("Delete the row with id 42 out of bookings", False),
+        ("update the price of tea to 3", False),
+        ("create a table plants with species and height", False),
+        ("the bookings table", False),
+        ("", False),
+    ],
+)
+def test_requests_in_words_of_sql_are_no_statements(text: str, written: bool) -> None:
+    assert is_written(text) == written
+
+
+@pytest.mark.parametrize("name", ["", "_", "  "])
+def test_a_parameter_without_a_name_takes_no_sql(name: str) -> None:
+    assert asked("Run SQL", name, "SQL") == ()
 
 
 def test_options_are_no_statements() -> None:
