@@ -293,3 +293,6 @@ class _Watching(TrainerCallback):
 
 if __name__ == "__main__":
     tune(Path(sys.argv[1]))
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Threads of the group that outlive the interpreter abort the process now and then.
+        torch.distributed.destroy_process_group()
