@@ -306,14 +306,8 @@ def measure(decided: Pipeline, corpus: Corpus, category: str, cases: Sequence[Ca
 
 def row(category: str, variant: str, constrained: bool, rates: Mapping[str, Rate]) -> str:
     """One line of the Markdown table."""
-    cells = " | ".join(map(share, rates.values()))
+    cells = " | ".join(rate.percent for rate in rates.values())
     return f"| {category} | {variant} | {'yes' if constrained else 'no'} | {cells} |"
-
-
-def share(rate: Rate) -> str:
-    """Per cent with the 95 % interval."""
-    low, high = rate.interval or (0.0, 1.0)
-    return f"{100 * (rate.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def shipped() -> None:
@@ -330,7 +324,7 @@ def shipped() -> None:
         for name, way in (("base", base), ("shipped", decider)):
             rates = score(cases, list(run_cases(way, cases, catalog, config))).rates
             counted = (rates.server, rates.tool, rates.full_call, rates.decision)
-            print(f"| {suite} | {name} | {' | '.join(map(share, counted))} |", flush=True)
+            print(f"| {suite} | {name} | {' | '.join(rate.percent for rate in counted)} |", flush=True)
 
 
 def main() -> None:

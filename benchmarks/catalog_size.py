@@ -118,13 +118,8 @@ def table(points: Sequence[Point]) -> str:
     """Markdown."""
     lines = ["| suite | tools | servers | server % | tool % | median ms |", "| --- | --- | --- | --- | --- | --- |"]
     for p in points:
-        lines.append(f"| {p.suite} | {p.tools} | {p.servers} | {_rate(p.server)} | {_rate(p.tool)} | {p.ms:.0f} |")
+        lines.append(f"| {p.suite} | {p.tools} | {p.servers} | {p.server.percent} | {p.tool.percent} | {p.ms:.0f} |")
     return "\n".join(lines)
-
-
-def _rate(rate: Rate) -> str:
-    low, high = rate.interval or (0.0, 1.0)
-    return f"{100 * (rate.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})"
 
 
 def plot(points: Sequence[Point], path: Path) -> None:

@@ -23,10 +23,11 @@ from mcp_dualtune.config import Settings
 from mcp_dualtune.evaluation.score import Rate
 from mcp_dualtune.models import load_pipeline
 from mcp_dualtune.pipeline.statements import read_statement
+from mcp_dualtune.training.statements import CHANGES_ROWS
 from mcp_dualtune.types import Request
 
 CASES = Path(__file__).with_name("statements.jsonl")
-ACTIONS, CHANGES = {"SELECT": ("show",), "CREATE": ("create",)}, ("insert", "update", "delete")
+ACTIONS = {"SELECT": ("show",), "CREATE": ("create",)}
 ROWS = 60
 TABLE = re.compile(r"(?:FROM|INTO|UPDATE|TABLE) (?:IF NOT EXISTS )?(\w+)")
 NAME, STRING = re.compile(r"[^\W\d]\w*"), re.compile(r"'(?:[^']|'')*'")
@@ -86,7 +87,7 @@ def main() -> None:
     right, equal, total = (defaultdict[str, int](int) for _ in range(3))
     for number, line in enumerate(CASES.read_text(encoding="utf-8").splitlines()):
         case = json.loads(line)
-        actions = ACTIONS.get(case["query"].split()[0], CHANGES)
+        actions = ACTIONS.get(case["query"].split()[0], CHANGES_ROWS)
         made = read_statement(reader, Request(case["text"]), actions, Event()).query
         good = made is not None and same_effect(case["query"], made, str(number))
         for kind in (case["kind"], "all"):
@@ -97,10 +98,7 @@ def main() -> None:
             print(f"{case['text']}\n  expected {case['query']}\n  got      {made}")
     print("| kind | right % | same % | requests |\n| --- | --- | --- | --- |")
     for kind, count in total.items():
-        rate = Rate(right[kind], count)
-        low, high = rate.interval or (0.0, 1.0)
-        shown = f"{100 * right[kind] / count:.0f} ({100 * low:.0f} to {100 * high:.0f})"
-        print(f"| {kind} | {shown} | {100 * equal[kind] / count:.0f} | {count} |")
+        print(f"| {kind} | {Rate(right[kind], count).percent} | {100 * equal[kind] / count:.1f} | {count} |")
 
 
 if __name__ == "__main__":

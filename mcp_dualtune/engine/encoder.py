@@ -96,10 +96,10 @@ class EncoderEngine:
         new = {passage for passage in flat if (identity, passage) not in self.vectors}
         cached = sum(len(passage) for passage in flat if passage not in new)
         with torch.inference_mode():
-            offered = self._embed(flat, identity, cancel)
+            asked, *offered = self._embed([request.prompt, *flat], identity, cancel)
             if new and self._file:
-                self._file.add({(identity, p): self.vectors[identity, p] for p in new}, perf_counter() - started)
-            (asked,) = self._embed([request.prompt], identity, cancel)
+                fresh = {(identity, p): found for p, found in zip(flat, offered, strict=True) if p in new}
+                self._file.add(fresh, perf_counter() - started)
             found = best_passages((_closest(asked, offered) * torch.tensor(weights))[None], sizes)[0]
             scores = torch.log_softmax(SCALE * found, -1)
         return Ranking(tuple(scores.tolist()), cached, (perf_counter() - started) * 1000)

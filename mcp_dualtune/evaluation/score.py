@@ -53,6 +53,12 @@ class Rate:
         scale = 1 + square / self.total
         return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
+    @property
+    def percent(self) -> str:
+        """Per cent with the interval: `87.6 (82 to 92)`."""
+        low, high = self.interval or (0.0, 1.0)
+        return f"{100 * (self.value or 0):.1f} ({100 * low:.0f} to {100 * high:.0f})"
+
 
 @dataclass(frozen=True)
 class Bin:

@@ -26,7 +26,8 @@ FIGURES = {
     "COUNT": "COUNT(*)", "SUM": "SUM({})", "AVG": "AVG({})", "MAX": "MAX({})", "MIN": "MIN({})",
     "DISTINCT": "DISTINCT {}", "COUNT DISTINCT": "COUNT(DISTINCT {})",
 }  # fmt: skip
-CHANGES = {"set to": "{1}", "raised by": "{0} + {1}", "lowered by": "{0} - {1}"}
+CHANGES = {"set to": None, "raised by": "+", "lowered by": "-"}
+"""How values change, and the sign between the old one and what is said."""
 TYPES = {
     "REAL": r"reals?|floats?|floating|decimals?|doubles?",
     "INTEGER": r"integers?|int|(?:whole )?numbers?",
@@ -88,9 +89,9 @@ def _insert(parts: Parts, text: str) -> str:
 
 
 def _update(parts: Parts, text: str) -> str:
-    change = CHANGES[parts.get("change", "set to")]
-    changes = ", ".join(f"{column} = {change.format(column, value)}" for column, value in _pairs(parts, text))
-    return f"UPDATE {_name(parts['table'])} SET {changes}{_chosen(parts, text)}"
+    sign = CHANGES[parts.get("change", "set to")]
+    changes = [f"{column} = {f'{column} {sign} ' if sign else ''}{value}" for column, value in _pairs(parts, text)]
+    return f"UPDATE {_name(parts['table'])} SET {', '.join(changes)}{_chosen(parts, text)}"
 
 
 def _delete(parts: Parts, text: str) -> str:

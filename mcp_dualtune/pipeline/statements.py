@@ -134,15 +134,15 @@ def choose_action(actions: Sequence[str]) -> ToolSpec:
 def actions_of(tool: ToolSpec, name: str) -> tuple[str, ...]:
     """What the SQL may do that the parameter `name` of `tool` takes; empty where it takes none."""
     schema = opened((tool.input_schema.get("properties") or {}).get(name))
-    if schema.get("type") != "string" or "enum" in schema:
+    named = spaced(name).lower().split()[-1:] in (["sql"], ["query"], ["statement"], ["command"])
+    if not named or schema.get("type") != "string" or "enum" in schema:
         return ()
     about = schema.get("description")
     about = about if isinstance(about, str) else ""
-    named = spaced(name).lower().split()[-1:] in (["sql"], ["query"], ["statement"], ["command"])
     spoken = re.search(r"\bsql\b", f"{spaced(name)} {about}", re.IGNORECASE) or (
         not about and RUNS.search(tool.description)
     )
-    if not named or not spoken or "natural language" in about.lower():
+    if not spoken or "natural language" in about.lower():
         return ()
     texts = f"{about} {tool.name} {tool.description}"
     return tuple(action for action, said in SPOKEN.items() if said.search(texts)) or tuple(SKETCHES)

@@ -173,11 +173,14 @@ class ReadingTrainer(AdapterTrainer):
         return repr(item).encode(), len(item)
 
     def calibrate(self, job: Job) -> float:
-        """Fit the temperature of the adapter trained last on everyday requests, half of them on servers never seen."""
-        cases = (*calibration_cases(self.maker.corpus), *unseen_cases(self.maker.corpus))
-        everyday = [self.maker.arguments_of(case) for case in cases if case.server.name]
+        """Fit the temperature of the adapter trained last on requests that nothing is trained on."""
         self.adapted.model.eval()
-        return set_temperature(self.output / job.folder, self.objective.fit_temperature(everyday))
+        return set_temperature(self.output / job.folder, self.objective.fit_temperature(self._unlearnt(job)))
+
+    def _unlearnt(self, job: Job) -> Sequence[Any]:
+        """Everyday requests, half of them on servers never seen."""
+        cases = (*calibration_cases(self.maker.corpus), *unseen_cases(self.maker.corpus))
+        return [self.maker.arguments_of(case) for case in cases if case.server.name]
 
     def _adapt(self, model: Any) -> AdaptedModel:
         ranks = dict.fromkeys(HEAD, POINTER)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from mcp_dualtune.pipeline.sql import CHANGES, FIGURES, LIKE, TESTS
+from mcp_dualtune.pipeline.sql import CHANGES, DIGITS, FIGURES, LIKE, TESTS
 from mcp_dualtune.prompting.numerals import NUMBER, number_of
 from mcp_dualtune.types import JSON
 
@@ -52,23 +52,19 @@ def _show(found: re.Match[str]) -> Parts | None:
         return None
     parts: Parts = {"group_by": _plain(found["group"])} if found["group"] else {}
     wanted = wanted.removeprefix(f"{found['group']}, ") if found["group"] else wanted
-    figure = next((one for one in FIGURES if re.fullmatch(_figure(one), wanted)), None)
-    if figure is not None:
-        parts |= {"figure": figure}
-        parts |= {"columns": [_plain(column) for column in re.fullmatch(_figure(figure), wanted).groups()]}  # type: ignore[union-attr]
-    elif wanted != "*":
-        columns = wanted.split(", ")
-        if found["group"] or not all(re.fullmatch(NAME, column) for column in columns):
+    for figure in FIGURES:
+        if of := re.fullmatch(re.escape(FIGURES[figure]).replace(r"\{\}", f"({NAME})"), wanted):
+            parts |= {"figure": figure, "columns": list(map(_plain, of.groups()))}
+            break
+    else:
+        columns = [] if wanted == "*" else wanted.split(", ")
+        if (columns and found["group"]) or not all(re.fullmatch(NAME, column) for column in columns):
             return None
         parts |= {"columns": list(map(_plain, columns))}
     parts |= {"sort_by": _plain(found["sort"])} if found["sort"] else {}
     parts |= {"descending": True} if found["down"] else {}
     parts |= {"limit": int(found["limit"])} if found["limit"] else {}
     return {name: value for name, value in (parts | conditions).items() if value != []}
-
-
-def _figure(figure: str) -> str:
-    return re.escape(FIGURES[figure]).replace(r"\{\}", f"({NAME})")
 
 
 def _insert(found: re.Match[str]) -> Parts:
@@ -83,7 +79,7 @@ def _update(found: re.Match[str]) -> Parts | None:
     if conditions is None or not same or len(signs) != 1:
         return None
     (sign,) = signs
-    change = next(name for name, form in CHANGES.items() if (form[4:5] or None) == sign)
+    change = next(name for name, its_sign in CHANGES.items() if its_sign == sign)
     columns = [_plain(one["column"]) for one in changes]
     parts: Parts = {"columns": columns, "values": [_value(one["value"]) for one in changes], "change": change}
     return parts | (conditions or {"every_row": True})
@@ -145,7 +141,7 @@ def as_said(parts: Parts, text: str) -> Parts:
     """`parts` with numbers as `text` has them: in words, perhaps."""
 
     def said(value: str) -> str:
-        if re.fullmatch(r"-?\d+(?:\.\d+)?", value) and not re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", text):
+        if DIGITS.fullmatch(value) and not re.search(rf"(?<![\w.]){re.escape(value)}(?!\w)", text):
             return next((found[0] for found in NUMBER.finditer(text) if number_of(found[0]) == float(value)), value)
         return value
 

@@ -19,7 +19,7 @@ from mcp_dualtune.training.augment import noisy
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.encoder_adapters import ToolReadingTrainer, groups
 from mcp_dualtune.training.loop import Plan
-from mcp_dualtune.training.lora import Job, set_temperature
+from mcp_dualtune.training.lora import Job
 from mcp_dualtune.training.reading import Reading, readings
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.training.sketches import as_said, taken_apart
@@ -110,8 +110,5 @@ class StatementTrainer(ToolReadingTrainer):
         source = groups(self._kept.phrase, f"judge/{job.folder}", 0)
         return {"own": [next(source) for _ in range(HELD_OUT)]}
 
-    def calibrate(self, job: Job) -> float:
-        """Fit the temperature on held-out requests."""
-        self.adapted.model.eval()
-        temperature = self.objective.fit_temperature(self.held_out(job)["own"])
-        return set_temperature(self.output / job.folder, temperature)
+    def _unlearnt(self, job: Job) -> Sequence[Any]:
+        return self.held_out(job)["own"]

@@ -104,3 +104,12 @@ def test_the_least_recently_used_go_when_the_file_is_full(tmp_path: Path, monkey
     again = VectorFile(tmp_path / "kept", "m").kept
     assert list(again) == [("base", (2,)), ("base", (3,)), ("base", (0,))]
     assert torch.equal(again["base", (3,)], rows * 3)
+
+
+def test_a_catalog_larger_than_the_memory_for_vectors_is_kept_as_well(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_dualtune.engine.encoder.KEPT_TEXTS", 2)
+    made = engine(folder, tmp_path / "kept")
+    assert len(made.rank(asked(made)).log_probabilities) == len(SERVER.tools) + 1
+    assert len(VectorFile(tmp_path / "kept", "m").kept) > 2

@@ -139,3 +139,8 @@ def test_percentiles_are_values_that_occurred() -> None:
     values = [float(value) for value in range(1, 21)]
     assert (percentile(values, 50), percentile(values, 95), percentile(values, 100)) == (10, 19, 20)
     assert percentile([7.0], 95) == 7
+
+
+def test_a_share_is_told_with_its_interval() -> None:
+    assert Rate(60, 90).percent == "66.7 (56 to 76)"
+    assert Rate(0, 0).percent == "0.0 (0 to 100)"

@@ -237,6 +237,11 @@ def padded(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
     return {"input_ids": filled("input_ids", 0), "labels": filled("labels", IGNORED), "attention_mask": mask}
 
 
+def grouped() -> bool:
+    """Whether this is one of several processes that train together."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 class _Clock(TrainerCallback):
     """The time that training takes, the same for all processes: that of the first.
 
@@ -254,7 +259,7 @@ class _Clock(TrainerCallback):
         if self.limit is None:
             return
         gone = torch.tensor((time.monotonic() - self._began) / self.limit, device=args.device)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
+        if grouped():
             torch.distributed.broadcast(gone, 0)
         self.gone = min(float(gone), 1.0)
 
@@ -293,6 +298,6 @@ class _Watching(TrainerCallback):
 
 if __name__ == "__main__":
     tune(Path(sys.argv[1]))
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if grouped():
         # Threads of the group that outlive the interpreter abort the process now and then.
         torch.distributed.destroy_process_group()
