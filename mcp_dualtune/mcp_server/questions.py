@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON, ToolCall, ToolSpec
 
 _KEPT = ("minimum", "maximum", "minLength", "maxLength")
@@ -34,9 +35,7 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if isinstance(kind, list):
         kind = next((entry for entry in kind if entry != "null"), None)
     if kind is None:
-        for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-            if isinstance(branch, Mapping) and branch.get("type") not in (None, "null"):
-                return _kind(branch)
+        return next((_kind(option) for option in options_of(schema) if option.get("type")), "string")
     return kind if isinstance(kind, str) else "string"
 
 

@@ -132,7 +132,7 @@ def _state(
             read.absent.append(name)
         else:
             read.arguments[name] = statement.query
-        read.probability *= statement.probability
+        read.chances[name] = statement.probability
         adapter = statement.adapter
     return adapter
 

@@ -23,6 +23,9 @@ from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place
 from mcp_dualtune.prompting.slots import Slot
 from mcp_dualtune.types import JSON, canonical
 
+OVERLOOKED = 0.25
+"""Natural log of how much likelier a slot has a value than the encoder says: of tools it has not been trained on it
+overlooks more values than it makes up (docs/LOG.md)."""
 FAINT, INSIDE = 0.03, 0.05
 """Probability that a slot is given from which on values are looked for, and weight of reading words inside what another
 slot has read."""
@@ -114,6 +117,7 @@ def found_values(
 def _states(slot: Slot, chances: Sequence[float], said: JSON) -> list[float]:
     """Probabilities of a slot's states, with the option `said` literally, if any."""
     weights = list(chances)
+    weights[GIVEN] *= math.exp(OVERLOOKED)
     if slot.schema.get("format") in globs.FORMATS:
         weights[GIVEN], weights[ELSEWHERE] = weights[GIVEN] + weights[ELSEWHERE], 0.0  # any words can be a pattern
     if said is not None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from mcp_dualtune.pipeline.clock import CLOCK, time_of
 from mcp_dualtune.prompting.numerals import number_of
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON
 
 DATES, NESTED = 4, 6
@@ -108,9 +109,7 @@ def _styles(schema: JSON, depth: int = 0) -> Iterator[str]:
     if style is not None:
         yield style
     inner = schema.get("properties")
-    parts = list(inner.values()) if isinstance(inner, Mapping) else []
-    for keyword in ("anyOf", "oneOf"):
-        parts += schema[keyword] if isinstance(schema.get(keyword), list) else []
+    parts = [*(inner.values() if isinstance(inner, Mapping) else ()), *options_of(schema)]
     about = {key: schema[key] for key in ("description",) if key in schema}
     for part in [*parts, schema.get("items")]:
         yield from _styles({**about, **part} if isinstance(part, Mapping) else part, depth + 1)

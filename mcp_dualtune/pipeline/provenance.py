@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mcp_dualtune.catalog.schema import leaf_paths, path_text
 from mcp_dualtune.prompting.listings import with_folders
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON, HistoryItem, Provenance, Request, canonical
 
 SHORT = 3
@@ -155,8 +156,6 @@ def _within(schema: Mapping[str, JSON], keyword: str, name: str | None) -> JSON:
         inner = found if name is None else found.get(name)
         if inner is not None:
             return inner
-    for union in ("anyOf", "oneOf", "allOf"):
-        for option in schema.get(union) or ():
-            if isinstance(option, Mapping) and (inner := _within(option, keyword, name)):
-                return inner
-    return {}
+    options = (*options_of(schema), *(schema.get("allOf") or ()))
+    found_inside = (_within(option, keyword, name) for option in options if isinstance(option, Mapping))
+    return next(filter(None, found_inside), {})

@@ -29,8 +29,13 @@ class Readings:
     adapter: AdapterRef | None = None
     arguments: dict[str, JSON] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
-    probability: float = 1.0
-    """That all of it is right."""
+    chances: dict[str, float] = field(default_factory=dict)
+    """By parameter: the probability that what was read of it is right."""
+
+    @property
+    def probability(self) -> float:
+        """That all of it is right."""
+        return math.prod(self.chances.values())
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,13 @@ class Reader:
             for slot, one in zip(page.slots, found_values(page, pointers, alike, used), strict=True):
                 found.setdefault(slot.path[0], []).append((slot, one))
         for name, parts in found.items():
-            self._take(readings, name, parts)
+            self._take(readings, name, parts, adapter.temperature)
             value = readings.arguments.get(name)
             if isinstance(value, list) and len(value) == 1 and one_or_more(tool.input_schema["properties"][name]):
                 readings.arguments[name] = value[0]
-        readings.probability **= 1.0 / adapter.temperature
         return readings
 
-    def _take(self, readings: Readings, name: str, parts: Sequence[tuple[Slot, Found]]) -> None:
+    def _take(self, readings: Readings, name: str, parts: Sequence[tuple[Slot, Found]], temperature: float) -> None:
         if any(found.state == ELSEWHERE for _, found in parts):
             return
         if all(found.state == ABSENT for _, found in parts):
@@ -95,7 +99,7 @@ class Reader:
                 readings.arguments[name] = assemble([(slot.path[1:], found.values) for slot, found in parts])
             except ValueError:
                 return
-        readings.probability *= math.prod(found.probability for _, found in parts)
+        readings.chances[name] = math.prod(found.probability for _, found in parts) ** (1.0 / temperature)
 
 
 Part = tuple[tuple[str, ...], tuple[JSON, ...]]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mcp_dualtune.catalog.schema import value_faults
 from mcp_dualtune.prompting.templates.pairs import spaced
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON, ToolSpec
 
 COMPOUND = {"object", "array"}
@@ -53,5 +54,5 @@ def _compound(schema: JSON) -> bool:
     if not isinstance(schema, dict):
         return False
     kinds = schema.get("type")
-    unions = [option for keyword in ("anyOf", "oneOf") for option in schema.get(keyword) or ()]
-    return bool(COMPOUND & set([kinds] if isinstance(kinds, str) else kinds or ())) or any(map(_compound, unions))
+    own = set([kinds] if isinstance(kinds, str) else kinds or ())
+    return bool(COMPOUND & own) or any(map(_compound, options_of(schema)))

@@ -167,13 +167,14 @@ def read_statement(reader: Reader, request: Request, actions: Sequence[str], can
         AdapterError, Cancelled: as `PointingEngine.point`.
     """
     adapter = reader.adapters.best("arguments", SERVER, ADAPTER, FINGERPRINT)
+    own = adapter if adapter and adapter.below else None  # the generic one reads a sketch as it reads any tool
     action, probability = actions[0], 1.0
     if len(actions) > 1:
-        chosen = reader.read(request, choose_action(actions), ["action"], {}, cancel, adapter)
+        chosen = reader.read(request, choose_action(actions), ["action"], {}, cancel, own)
         option = chosen.arguments.get("action", ACTIONS[action])
         action, probability = next(one for one in actions if ACTIONS[one] == option), chosen.probability
     sketch = SKETCHES[action]
-    read = reader.read(request, sketch, list(sketch.input_schema["properties"]), {}, cancel, adapter)
+    read = reader.read(request, sketch, list(sketch.input_schema["properties"]), {}, cancel, own)
     parts = dict(read.arguments)
     if "sort_by" in parts and "limit" not in (*parts, *read.absent):
         parts["limit"] = 1  # said in other words: the dearest one

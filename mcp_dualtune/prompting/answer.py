@@ -21,6 +21,7 @@ from typing import Any
 
 from mcp_dualtune.errors import GrammarError
 from mcp_dualtune.prompting.decodable import decodable, is_free_string
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON
 
 ASK = "<|ask|>"
@@ -160,11 +161,8 @@ class _FilledGrammar:
 
 def _opened(schema: JSON) -> JSON:
     """The one structured option of a union with `null`, or the schema itself."""
-    for keyword in ("anyOf", "oneOf"):
-        if isinstance(schema, Mapping) and isinstance(schema.get(keyword), list):
-            options = [o for o in schema[keyword] if isinstance(o, Mapping) and o.get("type") != "null"]
-            return options[0] if len(options) == 1 else schema
-    return schema
+    options = options_of(schema)
+    return options[0] if len(options) == 1 else schema
 
 
 def _is_text(schema: JSON) -> bool:
@@ -328,12 +326,8 @@ def _options_open(schema: JSON) -> JSON:
     """`schema` with the first structured option of a union standing for the union (enough to find its strings)."""
     if not isinstance(schema, Mapping):
         return schema
-    for keyword in ("anyOf", "oneOf"):
-        options = schema.get(keyword)
-        if isinstance(options, list):
-            structured = [option for option in options if isinstance(option, Mapping) and option.get("type") != "null"]
-            if structured:
-                return _options_open(structured[0])
+    if options := options_of(schema):
+        return _options_open(options[0])
     if "items" in schema:
         return {**schema, "items": _options_open(schema["items"])}
     if "properties" in schema:

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from mcp_dualtune.prompting.globs import glob_format
 from mcp_dualtune.prompting.templates.pairs import spaced
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.types import JSON, ToolSpec
 
 OPTIONS = 16
@@ -117,8 +118,7 @@ def opened(schema: JSON) -> Mapping[str, JSON]:
     """The one option of a union with `null`, or the schema itself."""
     if not isinstance(schema, Mapping):
         return {}
-    if union := _union(schema):
-        options = [o for o in union if isinstance(o, Mapping) and o.get("type") != "null"]
+    if options := options_of(schema):
         return {**schema, "anyOf": None, "oneOf": None, **options[0]} if len(options) == 1 else {}
     kind = schema.get("type")
     if isinstance(kind, list):
@@ -127,15 +127,9 @@ def opened(schema: JSON) -> Mapping[str, JSON]:
     return schema
 
 
-def _union(schema: JSON) -> list[JSON]:
-    """The options of a union; empty for other schemas."""
-    found = (schema.get(keyword) for keyword in ("anyOf", "oneOf")) if isinstance(schema, Mapping) else ()
-    return next((options for options in found if isinstance(options, list)), [])
-
-
 def one_or_more(schema: JSON) -> Mapping[str, JSON]:
     """The list in a union of one value and a list of such values (`string | string[]`); empty for other schemas."""
-    options = [o for o in _union(schema) if isinstance(o, Mapping) and o.get("type") != "null"]
+    options = options_of(schema)
     lists = [o for o in options if o.get("type") == "array" and isinstance(o.get("items"), Mapping)]
     kinds = {str(o.get("type")) for o in options if o.get("type") in SCALARS}
     if len(options) != 2 or len(lists) != 1 or kinds != {str(lists[0]["items"].get("type"))}:

@@ -10,6 +10,7 @@ import random
 import string
 from collections.abc import Mapping, Sequence
 
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.training.augment import random_word, words_of
 from mcp_dualtune.training.records import Case
 from mcp_dualtune.types import JSON, ServerSpec, ToolSpec
@@ -208,10 +209,8 @@ class Drills:
                 if isinstance(choice, str)
                 else None
             )
-        for keyword in ("anyOf", "oneOf"):
-            options = [o for o in schema.get(keyword, ()) if isinstance(o, Mapping) and o.get("type") != "null"]
-            if options:
-                return self.value(name, rng.choice(options), rng, depth)
+        if options := options_of(schema):
+            return self.value(name, rng.choice(options), rng, depth)
         kind = schema.get("type")
         if isinstance(kind, list):
             kind = next((one for one in kind if one != "null"), None)

@@ -22,7 +22,7 @@ from mcp_dualtune.engine.load import model_digest
 from mcp_dualtune.errors import TrainingError
 from mcp_dualtune.models import encoder_folder
 from mcp_dualtune.prompting import Renderer
-from mcp_dualtune.training.adapters import ROW_LENGTH, WritingTrainer
+from mcp_dualtune.training.adapters import ROW_LENGTH, AdapterTrainer, WritingTrainer
 from mcp_dualtune.training.cases import CaseMaker
 from mcp_dualtune.training.confidence import apply, assembled, everyday, fit, judge
 from mcp_dualtune.training.encoder_adapters import SERVER_RANK, ChoosingTrainer, ReadingTrainer, ToolReadingTrainer
@@ -128,18 +128,24 @@ def train_nano(data: Path, runs: Path, output: Path, *, minutes: float | None = 
     train_choosing(encoder, corpus, runs, output, say)
     job = Job("arguments", READING, place="reading")
     reading = ReadingTrainer(encoder, corpus, runs, output, pick_device())
-    if (manifest := reading.train(job)) is not None:
-        say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+    if trained(reading, job, say):
         say(f"{job.folder}: temperature {reading.calibrate(job):.2f}")
     train_tools(encoder, corpus, runs, output, say)
     train_statements(encoder, corpus, runs, output, say)
     filling = WritingTrainer(output, corpus, runs, output, pick_device())
     for job in argument_jobs(corpus):
-        if (manifest := filling.train(job, output / job.stage if job.tool else None)) is not None:
-            say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
+        trained(filling, job, say, output / job.stage if job.tool else None)
     factor = fit(judge(assembled(output, encoder), everyday(corpus, SEED)))
     apply(output / "reading", factor)
     say(f"reading: temperatures times {factor:.2f}, so that the confidence of whole decisions is right")
+
+
+def trained(trainer: AdapterTrainer, job: Job, say: Say, start: Path | None = None) -> bool:
+    """Train one adapter and tell its scores; False where it was there or did not help."""
+    manifest = trainer.train(job, start)
+    if manifest is not None:
+        say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+    return manifest is not None
 
 
 def train_choosing(encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say) -> None:
@@ -148,11 +154,10 @@ def train_choosing(encoder: Path, corpus: Corpus, runs: Path, output: Path, say:
     own = [Job("select", SERVER, name, None, corpus.servers[name].tools_fingerprint) for name in corpus.tuned]
     for job in (Job("select", SELECT), Job("route", ROUTE), *own):
         start = None if job.name == "select" else output / "select"
-        if (manifest := trainer.train(job, start)) is not None:
+        if trained(trainer, job, say, start):
             if job.server is not None:
                 condense(output / job.folder, generic(output / "select", encoder, "select"), SERVER_RANK)
-            say(f"{job.name}: {manifest.scores.before} -> {manifest.scores.after}")
-            say(f"{job.name}: temperature {trainer.calibrate(job):.2f}")
+            say(f"{job.folder}: temperature {trainer.calibrate(job):.2f}")
 
 
 def generic(folder: Path, encoder: Path, stage: Stage) -> AdapterRef:
@@ -180,8 +185,7 @@ def train_tools(
                 continue
             place = f"reading/{name}/{tool.name}"
             job = Job("arguments", READING_TOOL, name, tool.name, tool.schema_fingerprint, place)
-            if (manifest := trainer.train(job)) is not None:
-                say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+            trained(trainer, job, say)
 
 
 def train_statements(encoder: Path, corpus: Corpus, runs: Path, output: Path, say: Say) -> None:
@@ -189,8 +193,7 @@ def train_statements(encoder: Path, corpus: Corpus, runs: Path, output: Path, sa
     below = generic(output / "reading", encoder, "arguments")
     trainer = StatementTrainer(encoder, corpus, runs, output, pick_device(), below)
     job = trainer.job(STATEMENT)
-    if (manifest := trainer.train(job)) is not None:
-        say(f"{job.folder}: {manifest.scores.before} -> {manifest.scores.after}")
+    if trained(trainer, job, say):
         say(f"{job.folder}: temperature {trainer.calibrate(job):.2f}")
 
 

@@ -41,7 +41,7 @@ def reading(engine: NamingEngine, reader: Any) -> Decision:
 
 
 def test_what_is_read_needs_no_writing(engine: NamingEngine) -> None:
-    reader = Reads(arguments={"path": "notes/a.md"}, absent=["head"], probability=0.7)
+    reader = Reads(arguments={"path": "notes/a.md"}, absent=["head"], chances={"path": 0.7, "head": 1.0})
     made = reading(engine, reader)
     assert (made.outcome, made.arguments, made.confidence) == ("call", {"path": "notes/a.md"}, pytest.approx(0.7))
     assert made.stages[2].adapter == "arguments (reading)"
@@ -51,14 +51,14 @@ def test_what_is_read_needs_no_writing(engine: NamingEngine) -> None:
 def test_what_is_not_read_is_written(engine: NamingEngine) -> None:
     engine.answers = ['{"head": 3}']
     engine.token_probabilities = (0.5,)
-    made = reading(engine, Reads(arguments={"path": "notes/a.md"}, probability=0.7))
+    made = reading(engine, Reads(arguments={"path": "notes/a.md"}, chances={"path": 0.7}))
     assert (made.arguments, made.confidence) == ({"path": "notes/a.md", "head": 3}, pytest.approx(0.35))
     assert made.stages[2].adapter == "arguments (reading) + base"
     assert "notes/a.md" in engine.prompts[-1] and "path" not in engine.prompts[-1].split("notes/a.md")[0]
 
 
 def test_what_is_absent_is_asked_for_only_where_it_is_required(engine: NamingEngine) -> None:
-    made = reading(engine, Reads(absent=["path", "head"], probability=0.9))
+    made = reading(engine, Reads(absent=["path", "head"], chances={"path": 0.9}))
     assert (made.outcome, made.missing, made.arguments) == ("ask", ("path",), {})
 
 
@@ -69,7 +69,7 @@ def test_what_is_written_unsurely_and_stands_nowhere_is_left_out_where_it_is_opt
     engine.answers = [f'{{"path": "made/up.md", "head": {answer}}}']
     engine.token_probabilities = (probability,)
     engine.choices = [{"files": 1.0}, {"read": 1.0}]
-    pipeline = Pipeline(Seat.of(engine, AdapterStore((), engine.digest)), reader=Reads(probability=1.0))
+    pipeline = Pipeline(Seat.of(engine, AdapterStore((), engine.digest)), reader=Reads())
     made = pipeline.decide(Request("7 lines, I forgot of which"), CATALOG, Event())
     assert made.arguments == {"path": "made/up.md", **({"head": answer} if kept else {})}
     assert made.confidence == pytest.approx(probability)

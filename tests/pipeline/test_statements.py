@@ -100,7 +100,8 @@ class Reads:
 
 
 def found(absent: Sequence[str] = (), probability: float = 1.0, **arguments: Any) -> Readings:
-    return Readings(AdapterRef("arguments", Path(), ""), arguments, list(absent), probability)
+    chances = dict.fromkeys([*arguments, *absent][:1], probability)
+    return Readings(AdapterRef("arguments", Path(), ""), arguments, list(absent), chances)
 
 
 def decided(engine: NamingEngine, reader: Any, tool: str, description: str) -> Decision:
@@ -112,10 +113,10 @@ def decided(engine: NamingEngine, reader: Any, tool: str, description: str) -> D
 
 
 def test_a_statement_is_put_together_from_its_parts(engine: NamingEngine) -> None:
-    reader = Reads(query=found(probability=0.9), show_rows=found(table="books", figure="COUNT", probability=0.8))
+    reader = Reads(query=found(sql="all books", probability=0.9), show_rows=found(table="books", figure="COUNT", probability=0.8))
     made = decided(engine, reader, "query", "Run a SELECT")
     assert (made.outcome, made.arguments) == ("call", {"sql": "SELECT COUNT(*) FROM books"})
-    assert made.confidence == pytest.approx(0.72)
+    assert made.confidence == pytest.approx(0.8)  # what was read in place of the statement counts no more
     assert reader.asked == [("db", "query"), (SERVER, "show_rows")]
 
 

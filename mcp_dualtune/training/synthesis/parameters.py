@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mcp_dualtune.prompting.slots import opened
+from mcp_dualtune.prompting.unions import options_of
 from mcp_dualtune.training.augment import words_of
 from mcp_dualtune.training.synthesis import inflection, lexicon
 from mcp_dualtune.training.synthesis.lexicon import Role
@@ -122,10 +123,8 @@ def plain(part: JSON) -> Mapping[str, JSON]:
     schema = opened(part)
     if schema or not isinstance(part, Mapping):
         return schema
-    for keyword in ("anyOf", "oneOf"):
-        options = [o for o in part.get(keyword) or () if isinstance(o, Mapping) and o.get("type") != "null"]
-        if options:
-            return {**{k: v for k, v in part.items() if k != keyword}, **plain(options[0])}
+    if options := options_of(part):
+        return {**{k: v for k, v in part.items() if k not in ("anyOf", "oneOf")}, **plain(options[0])}
     kinds = [kind for kind in part.get("type") or () if kind != "null"] if isinstance(part.get("type"), list) else []
     return {**part, "type": kinds[0]} if kinds else part
 
