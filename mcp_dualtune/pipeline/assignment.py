@@ -18,7 +18,7 @@ from itertools import pairwise
 from mcp_dualtune.engine.base import LIKELIEST, Pointers
 from mcp_dualtune.pipeline.cues import literals, named, said_option
 from mcp_dualtune.pipeline.likeness import Likeness
-from mcp_dualtune.prompting import globs
+from mcp_dualtune.prompting import codes, globs
 from mcp_dualtune.prompting.reading import ABSENT, ELSEWHERE, GIVEN, Page, Place, Span
 from mcp_dualtune.prompting.slots import Slot
 from mcp_dualtune.types import JSON, canonical
@@ -118,8 +118,8 @@ def _states(slot: Slot, chances: Sequence[float], said: JSON) -> list[float]:
     """Probabilities of a slot's states, with the option `said` literally, if any."""
     weights = list(chances)
     weights[GIVEN] *= math.exp(OVERLOOKED)
-    if slot.schema.get("format") in globs.FORMATS:
-        weights[GIVEN], weights[ELSEWHERE] = weights[GIVEN] + weights[ELSEWHERE], 0.0  # any words can be a pattern
+    if slot.schema.get("format") in globs.FORMATS or (said is not None and slot.schema.get("format") in codes.FORMATS):
+        weights[GIVEN], weights[ELSEWHERE] = weights[GIVEN] + weights[ELSEWHERE], 0.0  # other words can be one
     if said is not None:
         weights[GIVEN] *= math.exp(SAID)
     return [weight / sum(weights) for weight in weights]
@@ -219,6 +219,7 @@ def _candidates(page: Page, pointers: Pointers, slot: int, likeness: Likeness | 
             key = canonical(value)
             known = merged.get(key, Candidate((value,), (span,), 0.0))
             told = NAMED * named(page, slot, span) + (likeness.beside(page, slot, span) if likeness else 0.0)
+            told += SAID_OPTION * (value == said)
             merged[key] = replace(known, probability=known.probability + math.exp(score + told))
     return _scaled(list(merged.values()))[:CANDIDATES]
 

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import lru_cache
 from itertools import islice
 
+from mcp_dualtune.prompting import codes
 from mcp_dualtune.prompting.reading import Page, Place, Span, quoted
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.types import JSON
@@ -46,14 +47,23 @@ def words_beside(text: str, start: int, end: int) -> tuple[tuple[int, int], ...]
 def said_option(page: Page, slot: int) -> JSON:
     """The one option of a slot that a text of the page says in the option's own words; None where there are several.
 
-    A default needs no saying: its word mostly stands there for something else.
+    A default needs no saying: its word mostly stands there for something else. Of codes, what they are called is said.
     """
-    if "enum" not in page.slots[slot].schema:
+    schema = page.slots[slot].schema
+    if (form := str(schema.get("format"))) in codes.FORMATS:
+        return codes.said_code(" ".join(source.text for source in page.sources if source.slot is None), form)
+    if "enum" not in schema:
         return None
     text = spaced(" ".join(source.text for source in page.sources if source.slot is None)).lower()
     options = [source.value for source in page.sources if source.slot == slot]
-    said = [option for option in options if isinstance(option, str) and len(option) > 1 and _says(text, option)]
-    return said[0] if len(said) == 1 and said[0] != page.slots[slot].schema.get("default") else None
+    said = [
+        option
+        for option in options
+        if isinstance(option, str)
+        and len(option) > 1
+        and any(_says(text, name) for name in (option, *codes.called(page.slots[slot].name, option)))
+    ]
+    return said[0] if len(said) == 1 and said[0] != schema.get("default") else None
 
 
 def literals(page: Page) -> tuple[Place, ...]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from mcp_dualtune.prompting import globs
+from mcp_dualtune.prompting import codes, globs
 from mcp_dualtune.prompting.listings import with_folders
 from mcp_dualtune.prompting.numerals import NUMBER, number_of
 from mcp_dualtune.prompting.schema_text import literal_text, one_line
@@ -49,7 +49,7 @@ STOPPED = re.compile(r"\S*\w[.!]")
 QUOTED = re.compile(r"(?<![\w'\"`])(?P<mark>['\"`])(?P<inner>\S(?:(?!(?P=mark)(?!\w)).)*)(?P=mark)(?!\w)")
 """Text between two like quotation marks; an apostrophe inside a word is none."""
 LONGEST_PATTERN = 40
-"""Characters that may stand for a pattern."""
+"""Characters that may stand for a pattern or a code."""
 FORMATS = {
     "date": re.compile(r"\d{4}-\d\d-\d\d$"),
     "date-time": re.compile(r"\d{4}-\d\d-\d\d"),
@@ -157,8 +157,8 @@ class Page:
         return found
 
     def _possible(self, slot: int, source: int, value: JSON) -> Iterator[tuple[int, int]]:
-        """Where `value` may stand in a source, as characters; a pattern may stand there in other words."""
-        if self.slots[slot].schema.get("format") not in globs.FORMATS:
+        """Where `value` may stand in a source, as characters; patterns and codes may stand there in other words."""
+        if self.slots[slot].schema.get("format") not in globs.FORMATS.keys() | codes.FORMATS:
             return _places(value, self.sources[source].text)
         starts, ends = self._borders(slot, source)
         return ((start, end) for start in starts for end in ends if start < end <= start + LONGEST_PATTERN)
@@ -296,6 +296,8 @@ def typed(text: str, schema: Mapping[str, JSON], before: str = "") -> JSON:
         named = str(schema.get("format"))
         if named in globs.FORMATS:
             return globs.glob_of(text, before, named)
+        if named in codes.FORMATS:
+            return codes.code_of(text, named)
         form = FORMATS.get(named)
         return text.strip() or None if form is None or form.match(text.strip()) else None
     number = number_of(text)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from mcp_dualtune.prompting.codes import code_format
 from mcp_dualtune.prompting.globs import glob_format
 from mcp_dualtune.prompting.templates.pairs import spaced
 from mcp_dualtune.prompting.unions import options_of
@@ -60,13 +61,14 @@ class Slot:
 
 
 def tool_slots(tool: ToolSpec, names: Sequence[str]) -> list[Slot]:
-    """The slots of the parameters `names`; a slot that takes patterns says so in its `format` (see `globs`)."""
+    """The slots of the parameters `names`; what takes patterns or codes says so in its `format` (`globs`, `codes`)."""
     found = []
     for name in names:
-        form = glob_format(tool, name)
+        pattern = glob_format(tool, name)
         for slot in slots_of(tool.input_schema, name):
-            plain = form is None or slot.schema.get("type") != "string" or "enum" in slot.schema
-            found.append(slot if plain else replace(slot, schema={**slot.schema, "format": form}))
+            free = slot.schema.get("type") == "string" and "enum" not in slot.schema
+            form = (pattern or code_format(slot.name, slot.schema)) if free else None
+            found.append(replace(slot, schema={**slot.schema, "format": form}) if form else slot)
     return found
 
 

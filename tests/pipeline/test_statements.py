@@ -113,7 +113,9 @@ def decided(engine: NamingEngine, reader: Any, tool: str, description: str) -> D
 
 
 def test_a_statement_is_put_together_from_its_parts(engine: NamingEngine) -> None:
-    reader = Reads(query=found(sql="all books", probability=0.9), show_rows=found(table="books", figure="COUNT", probability=0.8))
+    reader = Reads(
+        query=found(sql="all books", probability=0.9), show_rows=found(table="books", figure="COUNT", probability=0.8)
+    )
     made = decided(engine, reader, "query", "Run a SELECT")
     assert (made.outcome, made.arguments) == ("call", {"sql": "SELECT COUNT(*) FROM books"})
     assert made.confidence == pytest.approx(0.8)  # what was read in place of the statement counts no more
