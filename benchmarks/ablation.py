@@ -1,6 +1,6 @@
 """What decoupled fine-tuning is worth at our size: the ablation of the paper (arXiv 2510.00229), on the encoder.
 
-    python -m benchmarks.ablation --steps 160
+    python -m benchmarks.ablation --steps 600 --requests 250
 
 For each category (the tools of one tuned server, or of all of them) these are trained on as many requests as each other
 and measured on requests of the held-out split:
@@ -333,6 +333,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=160, help="training steps of each variant of a category")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="held-out requests measured in each category")
     parser.add_argument("--categories", default=",".join(CATEGORIES))
+    parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--runs", type=Path, default=Path("runs/ablation"), help="where adapters are kept")
     parser.add_argument("--json", type=Path, help="write the numbers to this file")
     parser.add_argument("--shipped", action="store_true", help="measure the shipped adapters on the built-in suites")
@@ -346,7 +347,7 @@ def main() -> None:
     found = []
     for category in args.categories.split(","):
         cases = held_out(corpus, category, args.requests)
-        for variant in adapters.variants(category):
+        for variant in (one for one in adapters.variants(category) if one in args.variants.split(",")):
             folder = adapters.folder(category, variant)
             for constrained in (True, False):
                 rates = measure(pipeline(folder, constrained), corpus, category, cases)

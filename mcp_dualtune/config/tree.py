@@ -149,12 +149,16 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class ThresholdSettings:
-    """Calibrated probabilities, 0..1, under which the gateway does not act."""
+    """Calibrated probabilities, 0..1, that decide whether the gateway acts."""
 
+    nothing: float | None = field(default=None, metadata={"from": 0, "to": 1})
+    """Most that may be left to "no server fits" for one to be chosen; above it the outcome is `none`. None: 0.3 where
+    the stage has an adapter, whose probabilities are calibrated, else no limit."""
     none: float = field(default=0.0, metadata={"from": 0, "to": 1})
     """Least probability of a server and of a tool; below it the outcome is `none`."""
-    ask: float = field(default=0.0, metadata={"from": 0, "to": 1})
-    """Least confidence in the arguments; below it the outcome is `ask`."""
+    ask: float | None = field(default=None, metadata={"from": 0, "to": 1})
+    """Least confidence in the arguments; below it the outcome is `ask`. None: 0.1 where our reader has an adapter, else
+    0."""
 
 
 @dataclass(frozen=True)

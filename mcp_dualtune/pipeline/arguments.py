@@ -30,6 +30,9 @@ ANSWER_ROOM = 48
 INVENTED = 0.3
 """Probability of what is written beside what was read below which optional values of it that stand nowhere are left
 out: nobody has said what a small model adds unsurely."""
+UNSURE = 0.1
+"""Default of the threshold `ask` where the reader has an adapter, whose probabilities are calibrated: on everyday
+requests it makes questions of wrong calls only (`python -m benchmarks.confidence`)."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ def fill(
     request: Request,
     server: ServerSpec,
     tool: ToolSpec,
-    ask_below: float = 0.0,
+    ask_below: float | None = None,
     reader: Reader | None = None,
 ) -> Filled:
     """Fill in the arguments of `tool`; `tool.input_schema` must be the one the server published.
@@ -107,6 +110,8 @@ def fill(
     provenance = trace_sources(arguments, tool.input_schema, request, facts, fixed)
     missing = tuple(name for name in required if name in read.absent or name in written.missing)
     missing = missing or _unusable(tool, arguments)
+    if ask_below is None:
+        ask_below = UNSURE if read.adapter else 0.0
     if not missing and probability < ask_below:
         missing = _invented(tool, arguments, provenance)
     left = {name: value for name, value in arguments.items() if name not in missing}

@@ -17,7 +17,7 @@ from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.base import Engine
 from mcp_dualtune.errors import AdapterError
 from mcp_dualtune.pipeline.arguments import Filled, fill
-from mcp_dualtune.pipeline.confidence import ASKED, RUNNER_UP, product
+from mcp_dualtune.pipeline.confidence import ASKED, RUNNER_UP, declined, product
 from mcp_dualtune.pipeline.reading import Reader
 from mcp_dualtune.pipeline.route import route
 from mcp_dualtune.pipeline.select import select
@@ -138,10 +138,12 @@ class _Run:
         if not self.shown:
             return self._end("none", 1.0)
         routed = route(self.routing, self.request, tuple(self.shown.values()))
-        self.records.append(routed.record)
         servers = dict(routed.options)
-        if routed.record.choice == NONE:
-            return self._end("none", routed.record.probability)
+        nothing = servers.get(NONE, 0.0)
+        if routed.record.choice == NONE or declined(nothing, self.thresholds.nothing, routed.record.adapter):
+            self.records.append(routed.of(NONE))
+            return self._end("none", nothing)
+        self.records.append(routed.record)
         if routed.record.probability < self.thresholds.none:
             return self._end("none", 1.0 - routed.record.probability)
         nothing, offers = servers.get(NONE, 0.0), []

@@ -70,6 +70,11 @@ class Choice:
     record: StageRecord
     options: tuple[tuple[str, float], ...]
 
+    def of(self, option: str) -> StageRecord:
+        """The record where another option than the likeliest is chosen."""
+        others = tuple(other for other in self.options if other[0] != option)[:ALTERNATIVES]
+        return replace(self.record, choice=option, probability=dict(self.options)[option], alternatives=others)
+
 
 def choose(parts: Parts, stage: Stage, prompt: ChoicePrompt, adapter: AdapterRef | None) -> Choice:
     """Rank the options of `prompt` under `adapter`.

@@ -16,6 +16,7 @@ from threading import Event
 from mcp_dualtune.adapter_registry.manifest import adapters_in, load_manifest, save_manifest
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog
+from mcp_dualtune.config import ThresholdSettings
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.generate import HFEngine
 from mcp_dualtune.engine.load import load_encoder, load_model
@@ -47,14 +48,14 @@ class Judged:
         return min(max(self.choice * self.arguments ** (1.0 / temperature), 1e-4), 1 - 1e-4)
 
 
-def assembled(decoder: Path, encoder: Path) -> Pipeline:
+def assembled(decoder: Path, encoder: Path, thresholds: ThresholdSettings | None = None) -> Pipeline:
     """The models of two folders with the adapters that lie beside the decoder, as they are served."""
     writes = HFEngine(load_model(decoder, "int8"))
     reads = EncoderEngine(load_encoder(encoder, "int8"))
     adapters = AdapterStore([decoder], reads.digest, (writes.digest,))
     reader = Reader(reads, ReadingTemplate(reads.tokenizer), adapters)
     own = AdapterStore([decoder], writes.digest, (reads.digest,))
-    return Pipeline(Seat.of(writes, own), Seat.of(reads, adapters), reader=reader)
+    return Pipeline(Seat.of(writes, own), Seat.of(reads, adapters), thresholds, reader)
 
 
 def everyday(corpus: Corpus, seed: str) -> Iterator[tuple[Case, Catalog]]:

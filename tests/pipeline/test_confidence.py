@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_dualtune.pipeline.confidence import adapter_name, calibrate, joint, ranked
+from mcp_dualtune.pipeline.confidence import adapter_name, calibrate, declined, joint, ranked
 from mcp_dualtune.types import AdapterRef
 
 
@@ -49,3 +49,13 @@ def test_none_leads_only_when_it_is_much_likelier_than_all_options_together() ->
 
 def test_stage_without_adapter_names_the_base() -> None:
     assert (adapter_name(None), adapter_name(adapter(1.0))) == ("base", "select/git")
+
+
+@pytest.mark.parametrize(
+    ("nothing", "limit", "name", "expected"),
+    [(0.4, None, "route", True), (0.2, None, "route", False), (0.4, None, "base", False), (0.4, 0.3, "base", True)],
+)
+def test_nothing_is_declined_above_the_limit_and_by_default_only_where_it_is_calibrated(
+    nothing: float, limit: float | None, name: str, expected: bool
+) -> None:
+    assert declined(nothing, limit, name) == expected

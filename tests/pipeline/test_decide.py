@@ -320,6 +320,19 @@ def test_choice_below_the_threshold_is_none(
     assert pipeline.decide(Request("x"), CATALOG, Event()).outcome == outcome
 
 
+@pytest.mark.parametrize(("nothing", "outcome"), [(0.2, "none"), (0.5, "call"), (None, "call")])
+def test_nobody_is_chosen_where_nothing_may_well_fit(engine: NamingEngine, nothing: float | None, outcome: str) -> None:
+    pipeline = Pipeline.for_engine(engine, AdapterStore((), engine.digest), ThresholdSettings(nothing=nothing))
+    engine.choices = [{"files": 0.6, "none": 0.4}, {"roots": 1.0}]
+    made = pipeline.decide(Request("x"), CATALOG, Event())
+    assert made.outcome == outcome
+    first = made.stages[0]
+    chosen = (first.choice, first.probability, first.alternatives[0][0])
+    assert chosen == (
+        ("none", pytest.approx(0.4), "files") if outcome == "none" else ("files", pytest.approx(0.6), "none")
+    )
+
+
 @pytest.mark.parametrize(("sure", "missing"), [(0.9, ()), (0.2, ("toFolder",))])
 def test_unsure_arguments_ask_for_what_stands_nowhere(
     engine: NamingEngine, sure: float, missing: tuple[str, ...]

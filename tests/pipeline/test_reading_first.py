@@ -73,3 +73,9 @@ def test_what_is_written_unsurely_and_stands_nowhere_is_left_out_where_it_is_opt
     made = pipeline.decide(Request("7 lines, I forgot of which"), CATALOG, Event())
     assert made.arguments == {"path": "made/up.md", **({"head": answer} if kept else {})}
     assert made.confidence == pytest.approx(probability)
+
+
+@pytest.mark.parametrize(("chance", "outcome"), [(0.05, "ask"), (0.15, "call")])
+def test_what_is_read_very_unsurely_is_asked_for(engine: NamingEngine, chance: float, outcome: str) -> None:
+    made = reading(engine, Reads(arguments={"path": "notes/a.md"}, absent=["head"], chances={"path": chance}))
+    assert (made.outcome, made.missing) == (outcome, ("path",) if outcome == "ask" else ())
