@@ -40,7 +40,7 @@ import torch
 from mcp_dualtune.adapter_registry.manifest import FILE_NAME, Manifest, TrainingData
 from mcp_dualtune.adapter_registry.store import AdapterStore
 from mcp_dualtune.catalog.catalog import Catalog, load_catalog_file
-from mcp_dualtune.config import Config, Settings
+from mcp_dualtune.config import Config, Settings, ThresholdSettings
 from mcp_dualtune.engine.base import Completion, GenerationRequest
 from mcp_dualtune.engine.encoder import EncoderEngine
 from mcp_dualtune.engine.generate import HFEngine
@@ -89,6 +89,8 @@ ROWS = {"choose": 1, "read": 6}
 LEAST = 4
 """Steps below which an adapter of a tool is not worth having: a category with too many tools gets no hierarchy."""
 RATE = 1.5e-3
+UNLIMITED = ThresholdSettings(nothing=1.0, ask=0.0)
+"""No adapter here is calibrated."""
 
 
 Item = Sequence[tuple[str, Any]]
@@ -263,7 +265,7 @@ def pipeline(adapters: Path, constrained: bool) -> Pipeline:
     template = ReadingTemplate(encoder.tokenizer) if constrained else LooseTemplate(encoder.tokenizer)
     writing: Any = decoder if constrained else Unbound(decoder)
     filling = Seat.of(writing, AdapterStore((), decoder.digest))
-    return Pipeline(filling, Seat.of(encoder, store), reader=Reader(encoder, template, store))
+    return Pipeline(filling, Seat.of(encoder, store), UNLIMITED, Reader(encoder, template, store))
 
 
 def held_out(corpus: Corpus, category: str, count: int) -> list[Case]:
