@@ -146,7 +146,7 @@ class _Run:
         self.records.append(routed.record)
         if routed.record.probability < self.thresholds.none:
             return self._end("none", 1.0 - routed.record.probability)
-        nothing, offers = servers.get(NONE, 0.0), []
+        offers = []
         for name in worth_asking(routed.options):
             chosen = select(self.choosing, self.request, self.shown[name])
             if chosen.record.choice == NONE:
